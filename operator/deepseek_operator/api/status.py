@@ -1,0 +1,130 @@
+"""The status of a DeepseekJob: `status.json` on one machine, the status subresource in a cluster. camelCase in JSON.
+
+Conditions carry the truth; `phase` is derived from them for people and never read back.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from deepseek_runtime.contract.names import Role
+from deepseek_runtime.contract.records import Progress
+
+ConditionType = Literal[
+    "Created", "Running", "Restarting", "Degraded", "Suspended", "Succeeded", "Failed", "Finished", "Blocked"
+]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+
+class Condition(Part):
+    type: ConditionType
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+    last_transition_time: str
+    """RFC 3339, UTC."""
+    observed_generation: int = 0
+
+
+class Failure(Part):
+    """The newest failure: who, where, how, and what to do."""
+
+    role: Role
+    index: int
+    incarnation: int = 0
+    node: str = ""
+    exit_code: int | None = None
+    """None: killed, no exit seen."""
+    reason: str
+    message: str = ""
+    time: str
+
+
+class RoleStatus(Part):
+    desired: int = 0
+    ready: int = 0
+    """Registered, and named by the term (servers) or admitted by the chief (workers)."""
+    restarts: int = 0
+
+
+class Seat(Part):
+    index: int
+    incarnation: int
+    address: str
+
+
+class TermStatus(Part):
+    """The term record as last decided: written here first, then to etcd."""
+
+    number: int = 0
+    servers: tuple[Seat, ...] = ()
+    sources: tuple[Seat, ...] = ()
+    restore: bool = False
+
+
+class MemberStatus(Part):
+    role: Role
+    index: int
+    incarnation: int
+    phase: Literal["starting", "running", "gone"]
+    node: str = ""
+    pid: int | None = None
+    started: str = ""
+    trained: int = 0
+
+
+class Recovery(Part):
+    """One lost member, from its loss until its replacement has itself finished a range (or etcd holds all again)."""
+
+    role: str
+    index: int
+    at_step: int
+    seconds: float | None = None
+    """Until the replacement worked; None while it has not."""
+    longest_gap: float | None = None
+    """Seconds: the longest time without a range done, from the loss until the replacement worked."""
+    restored_step: int | None = None
+    """The checkpoint that all went back to; None: nobody went back."""
+    cause: str = ""
+
+
+class JobEvent(Part):
+    time: str
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+    count: int = 1
+
+
+class JobStatus(Part):
+    phase: str = "Pending"
+    observed_generation: int = 0
+    conditions: tuple[Condition, ...] = ()
+    servers: RoleStatus = RoleStatus()
+    workers: RoleStatus = RoleStatus()
+    term: TermStatus = TermStatus()
+    opened: int = 0
+    incarnations: dict[str, int] = Field(default_factory=dict)
+    """`<role>/<index>` -> the newest incarnation ever made: numbers are never used again."""
+    members: tuple[MemberStatus, ...] = ()
+    progress: Progress | None = None
+    """As the chief last wrote it (snake_case inside, as in etcd)."""
+    last_failure: Failure | None = None
+    restarts: int = 0
+    """Restarts counted against backoffLimit since the last refill."""
+    restarts_total: int = 0
+    refill_step: int = 0
+    """The step at which the budget was last full."""
+    recoveries: tuple[Recovery, ...] = ()
+    events: tuple[JobEvent, ...] = ()
+    """The newest 50, on one machine; in a cluster they are Events."""
+    started: str = ""
+    finished: str = ""
+    message: str = ""
+    """What `dsj why` says in one sentence; empty when all is well."""
+    uid: str = ""
+    exit_code: int | None = None

@@ -1,0 +1,59 @@
+"""Names that control plane and data plane must spell alike. Nothing else may spell them out."""
+
+from typing import Final, Literal, NamedTuple
+
+COMMAND: Final = "dsj"
+GROUP: Final = "deepseek.dev"
+API_VERSION: Final = f"{GROUP}/v1alpha1"
+KIND: Final = "DeepseekJob"
+PLURAL: Final = "deepseekjobs"
+SHORT_NAME: Final = "dsj"
+
+LABEL_JOB: Final = f"{GROUP}/job"
+LABEL_ROLE: Final = f"{GROUP}/role"
+LABEL_INDEX: Final = f"{GROUP}/index"
+LABEL_INCARNATION: Final = f"{GROUP}/incarnation"
+
+ENV_CONFIG: Final = "DSJ_CONFIG"
+"""Path of the config document."""
+ENV_SECRETS: Final = "DSJ_SECRETS"
+"""Folder of keys (curve.py)."""
+ENV_ROLE: Final = "DSJ_ROLE"
+ENV_INDEX: Final = "DSJ_INDEX"
+ENV_INCARNATION: Final = "DSJ_INCARNATION"
+ENV_EXIT_FILE: Final = "DSJ_EXIT_FILE"
+"""Where a member writes its ExitRecord before it leaves (in pods /dev/termination-log)."""
+
+SERVER_PORT: Final = 7077
+MAX_NAME: Final = 63
+
+Role = Literal["server", "worker"]
+ROLES: Final[tuple[Role, ...]] = ("server", "worker")
+
+
+class Member(NamedTuple):
+    """One process of a job: its role, its index in that role, and which try this is."""
+
+    role: Role
+    index: int
+    incarnation: int
+
+    def __str__(self) -> str:
+        return f"{self.role}-{self.index}-{self.incarnation}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Member":
+        """The inverse of `str`. Raises ValueError when `text` is no member's name."""
+        parts = text.split("-")
+        if len(parts) != 3 or not parts[1].isdigit() or not parts[2].isdigit():
+            raise ValueError(f"not a member: {text!r}")
+        if parts[0] == "server":
+            return cls("server", int(parts[1]), int(parts[2]))
+        if parts[0] == "worker":
+            return cls("worker", int(parts[1]), int(parts[2]))
+        raise ValueError(f"not a member: {text!r}")
+
+
+def member_name(job: str, member: Member) -> str:
+    """`<job>-<role>-<index>-<incarnation>`: a replacement never waits for the name of the old one."""
+    return f"{job}-{member}"
