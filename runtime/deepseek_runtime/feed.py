@@ -46,6 +46,9 @@ class Description:
     0-d), called between ranges on the session's thread when the chief wants them in a checkpoint."""
     load_moments: Callable[[Tensors], None]
     """After a restore, before the next range; an empty mapping resets the optimizer (warm-up anew)."""
+    tied: Mapping[str, str] = field(default_factory=dict)
+    """Further names of tied tensors in the state dict -> the name under which `space` or `fixed` has them: export
+    needs them, or the bare model's strict load fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class RangeStats:
 class Feed(Protocol):
     training: Training
     """What the job says; alone: made from the keywords of `join`."""
+    spans: int
+    """JobConfig.spans: into how many spans at most the session cuts its parameter space."""
 
     def join(self, description: Description) -> RangePlan:
         """Blocks until the job has a base. Raises JobRefused when this worker does not fit the others."""

@@ -1,0 +1,46 @@
+"""One range while it is being trained."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from deepseek_runtime.feed import RangeStats, Train
+from deepseek_runtime.ranges import RangePlan
+
+
+class TrainingRange:
+    """Where in its range a session is, and what its batches lost."""
+
+    def __init__(self, train: Train, plan: RangePlan, batches: Iterator[Any]) -> None:
+        self.g = train.g
+        self.steps = plan.steps
+        self._first = train.first_step
+        self._sizes = [len(batch) for batch in train.batches]
+        self._batches = batches
+        self._losses: list[float] = []
+        self._began = time.perf_counter()
+
+    @property
+    def step(self) -> int:
+        """Place of the present batch in the whole job."""
+        return self._first + len(self._losses)
+
+    @property
+    def complete(self) -> bool:
+        return len(self._losses) == len(self._sizes)
+
+    def load(self) -> Any:
+        return next(self._batches)
+
+    def batch_done(self, loss: float) -> None:
+        self._losses.append(loss)
+
+    def stats(self, loss_scale: float | None) -> RangeStats:
+        samples = sum(self._sizes)
+        return RangeStats(
+            loss=sum(loss * size for loss, size in zip(self._losses, self._sizes, strict=True)) / samples,
+            samples=samples,
+            loss_scale=loss_scale,
+            seconds=time.perf_counter() - self._began,
+            batch_losses=tuple(self._losses),
+        )
