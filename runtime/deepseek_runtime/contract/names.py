@@ -1,6 +1,7 @@
 """Names that control plane and data plane must spell alike. Nothing else may spell them out."""
 
-from typing import Final, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Final, Literal
 
 COMMAND: Final = "dsj"
 GROUP: Final = "deepseek.dev"
@@ -31,7 +32,8 @@ Role = Literal["server", "worker"]
 ROLES: Final[tuple[Role, ...]] = ("server", "worker")
 
 
-class Member(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class Member:
     """One process of a job: its role, its index in that role, and which try this is."""
 
     role: Role

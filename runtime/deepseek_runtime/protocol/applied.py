@@ -1,0 +1,45 @@
+"""A set of range numbers: a watermark below which all are in, and the few above it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class AppliedSet:
+    """Ranges 0 .. watermark - 1 and those in `above`. Grows only."""
+
+    watermark: int = 0
+    above: set[int] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, numbers: Iterable[int]) -> "AppliedSet":
+        made = cls()
+        for g in numbers:
+            made.add(g)
+        return made
+
+    def __contains__(self, g: int) -> bool:
+        return g < self.watermark or g in self.above
+
+    def __len__(self) -> int:
+        return self.watermark + len(self.above)
+
+    def __iter__(self) -> Iterator[int]:
+        yield from range(self.watermark)
+        yield from sorted(self.above)
+
+    def add(self, g: int) -> None:
+        if g < self.watermark:
+            return
+        self.above.add(g)
+        while self.watermark in self.above:
+            self.above.remove(self.watermark)
+            self.watermark += 1
+
+    def copy(self) -> "AppliedSet":
+        return AppliedSet(self.watermark, set(self.above))
+
+    @property
+    def end(self) -> int:
+        """One more than the greatest number in the set."""
+        return max(self.above, default=self.watermark - 1) + 1

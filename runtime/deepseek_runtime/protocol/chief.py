@@ -1,0 +1,397 @@
+"""The chief of one term: opens it, leases ranges, knows who is alive, orders checkpoints, ends the job.
+
+Lives in the process of the term's server 0, for this term only; a new term has a new chief, which never keeps an
+old ledger (protocol.md, Chief 1).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deepseek_runtime.contract.names import Member
+from deepseek_runtime.contract.records import State, TermRecord
+from deepseek_runtime.protocol import term as terms
+from deepseek_runtime.protocol.effects import Call, Effect, Note, Send, WriteState
+from deepseek_runtime.protocol.ending import Ending
+from deepseek_runtime.protocol.ledger import Ledger
+from deepseek_runtime.protocol.messages import (
+    Acknowledged,
+    AppliedReport,
+    Ask,
+    Beat,
+    Done,
+    EndLease,
+    Grant,
+    Hello,
+    Joined,
+    NewTerm,
+    Report,
+    ReportTaken,
+    Skip,
+    ToChief,
+    Unknown,
+    Welcome,
+)
+from deepseek_runtime.protocol.opening import Opened, Opening
+from deepseek_runtime.protocol.orders import Orders
+from deepseek_runtime.protocol.saving import Saving
+from deepseek_runtime.protocol.settings import Settings
+from deepseek_runtime.protocol.tickets import Tickets
+from deepseek_runtime.protocol.tracking import Tracking
+from deepseek_runtime.protocol.workers import Workers
+
+
+class Chief:
+    """`start` once; then messages, results and ticks. `tracking` is what people see of it."""
+
+    def __init__(self, record: TermRecord, settings: Settings) -> None:
+        self.record = record
+        self.servers = terms.servers(record)
+        self.settings = settings
+        self.workers = Workers(settings.timing.worker_lost)
+        self.tickets = Tickets()
+        self.orders = Orders(record.number, settings.timing.heartbeat)
+        self.opening = Opening(record, settings, self.orders, self.workers)
+        self.tracking = Tracking()
+        self.opened: Opened | None = None
+        self.ledger: Ledger | None = None
+        self.saving: Saving | None = None
+        self.ending: Ending | None = None
+        self.drain_wanted = False
+        self._skipping: set[int] = set()
+        self._checkpoint_due: int | None = None
+        self._state_at: float | None = None
+
+    @property
+    def number(self) -> int:
+        return self.record.number
+
+    def start(self, now: float) -> list[Effect]:
+        return self.opening.start(now)
+
+    # --- messages ----------------------------------------------------------------------------------------------------
+
+    def on_message(self, sender: Member, message: ToChief, now: float) -> list[Effect]:
+        if message.term != self.number:
+            return [Send(sender, NewTerm(self.record))] if message.term < self.number else []
+        if isinstance(message, Done):
+            effects = self.orders.on_done(sender, message, now)
+        elif isinstance(message, AppliedReport):
+            effects = self._on_applied(sender, message, now)
+        elif isinstance(message, Joined):
+            effects = self.orders.on_joined(sender)
+        elif isinstance(message, Hello):
+            effects = self._on_hello(sender, message, now)
+        elif isinstance(message, Beat):
+            effects = self._on_beat(sender, message, now)
+        else:
+            effects = self._on_report(sender, message, now)
+        return [*effects, *self._go_on(now)]
+
+    def on_result(self, call: Call, result: Any, now: float, wall: float) -> list[Effect]:
+        effects: list[Effect] = []
+        if self.opened is None:
+            effects += self.opening.on_result(call, result, now)
+        if self.saving is not None:
+            effects += self.saving.on_result(call, result, now, wall)
+        if self.ending is not None:
+            effects += self.ending.on_result(call, result, now)
+        if isinstance(call, WriteState) and not (self.ending is not None and self.ending.recorded):
+            self._state_at = None if result is True else now + self.settings.timing.heartbeat
+        return [*effects, *self._go_on(now)]
+
+    def on_tick(self, now: float) -> list[Effect]:
+        effects = self.orders.on_tick(now)
+        for worker in self.workers.lost(now):
+            effects += self._on_lost(worker, now, "no heartbeat")
+        if self.opened is None:
+            effects += self.opening.on_tick(now)
+        if self.saving is not None:
+            effects += self.saving.on_tick(now)
+        if self.ending is not None:
+            effects += self.ending.on_tick(now)
+        if self._state_at is not None and now >= self._state_at:
+            self._state_at = None
+            effects.append(WriteState(self.number, self.state))
+        return [*effects, *self._go_on(now)]
+
+    # --- what people and the operator see ------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """`state.opened` and `state.finished` are written at once, and again if etcd lost them."""
+        if self.ending is not None and self.ending.recorded:
+            return self.ending.state
+        return State(opened=self.number if self.opened is not None else 0)
+
+    def on_state_lost(self) -> list[Effect]:
+        """etcd was emptied."""
+        return [WriteState(self.number, self.state)] if self.opened is not None else []
+
+    def drain(self) -> None:
+        """Suspend, stop: the next events carry it out."""
+        self.drain_wanted = True
+
+    def checkpoint(self) -> None:
+        """A checkpoint out of turn, at the present step."""
+        if self.ledger is not None:
+            self._checkpoint_due = self.ledger.steps_done
+
+    # --- workers -----------------------------------------------------------------------------------------------------
+
+    def _on_hello(self, worker: Member, hello: Hello, now: float) -> list[Effect]:
+        if self.workers.superseded(worker):
+            return []
+        effects: list[Effect] = []
+        seen_before = worker in self.workers.seen
+        for older in self.workers.hello(worker, hello, now):
+            effects += self._on_lost(older, now, "replaced")
+        if self.opened is None:
+            return [*effects, *self.opening.on_hello(now)]
+        return [*effects, *self._welcome(worker, seen_before, now)]
+
+    def _welcome(self, worker: Member, seen_before: bool, now: float) -> list[Effect]:
+        opened, ledger = self.opened, self.ledger
+        assert opened is not None and ledger is not None
+        seen = self.workers.seen[worker]
+        seen.welcomed = True
+        effects: list[Effect] = []
+        lease = None
+        held = ledger.of(worker)
+        claim = seen.hello.claim if self.may_claim(seen.hello) else None
+        if held is not None and claim is not None and held.lease.g == claim.g:
+            lease = held.lease
+        elif held is not None:
+            effects += self._end_lease(held.lease.number, now)
+        elif claim is not None:
+            lease = ledger.claim(worker, claim, len(self.workers.live))
+        welcome = Welcome(
+            self.number,
+            opened.branch,
+            opened.space.to_json(),
+            opened.samples,
+            lease,
+            opened.fixed,
+            opened.moments,
+            opened.source_uri,
+        )
+        return [*effects, Send(worker, welcome)]
+
+    def may_claim(self, hello: Hello) -> bool:
+        """Worker 6: only a worker of the same branch claims its old lease."""
+        assert self.opened is not None
+        return hello.branch == self.opened.branch and hello.claim is not None
+
+    def _on_beat(self, worker: Member, beat: Beat, now: float) -> list[Effect]:
+        seen = self.workers.beat(worker, beat, now)
+        if seen is None:
+            return [] if self.workers.superseded(worker) else [Send(worker, Unknown(self.number))]
+        ledger = self.ledger
+        if ledger is None or not seen.welcomed:
+            return []
+        held = ledger.of(worker)
+        if beat.unable and held is not None and held.lease.number == beat.unable:
+            return self._on_unable(held.lease.number, held.lease.g, beat.reason, now)
+        if held is not None and held.lease.number > beat.newest_lease and beat.wants:
+            return [Send(worker, Grant(self.number, held.lease))]
+        return []
+
+    def _on_unable(self, number: int, g: int, reason: str, now: float) -> list[Effect]:
+        """Worker 8, Chief 4: skipped, or computed again if a span has it."""
+        ledger = self.ledger
+        assert ledger is not None
+        if g in self._skipping:
+            return []
+        if not ledger.may_skip(g):
+            ledger.unable(g)
+            return self._end_lease(number, now)
+        self._skipping.add(g)
+        note = Note("RangeSkipped", f"range {g} ({ledger.plan.samples_of(g)} samples): {reason}", True)
+        return [note, *self._skip(g, tuple(range(len(self._spans))), now)]
+
+    @property
+    def _spans(self) -> Mapping[int, Any]:
+        assert self.opened is not None
+        return self.opened.states
+
+    def _skip(self, g: int, spans: tuple[int, ...], now: float) -> list[Effect]:
+        self._skipping.add(g)
+
+        def skipped(done: dict[Member, Done], now: float) -> list[Effect]:
+            self._skipping.discard(g)
+            if self.ledger is not None:
+                self.ledger.skip(g)
+            return []
+
+        return self.orders.to_all(self.servers, Skip(g, spans), skipped, now)
+
+    def _on_lost(self, worker: Member, now: float, why: str) -> list[Effect]:
+        self.workers.leave(worker)
+        self.tickets.lost([worker])
+        effects = self.opening.on_lost(worker, now) if self.opened is None else []
+        if self.ledger is not None:
+            for held in [held for held in self.ledger.leases.values() if held.worker == worker]:
+                effects += self._end_lease(held.lease.number, now)
+        return [*effects, Note("WorkerLost", f"{worker}: {why}", True)]
+
+    def _end_lease(self, number: int, now: float) -> list[Effect]:
+        """Chief 3: every server is told; the range is free when all have confirmed (4)."""
+        ledger = self.ledger
+        assert ledger is not None
+        held = ledger.end(number)
+        if held is None:
+            return []
+
+        def ended(done: dict[Member, Done], now: float) -> list[Effect]:
+            ledger.ended(number, {span for answer in done.values() for span in answer.having})
+            return []
+
+        return self.orders.to_all(self.servers, EndLease(number, held.lease.g), ended, now)
+
+    def _on_report(self, worker: Member, report: Report, now: float) -> list[Effect]:
+        effects: list[Effect] = [Send(worker, Acknowledged(self.number, report.key))]
+        if report.kind == "offer":
+            return [*effects, *self.opening.on_offer(worker, report.body, now)]
+        if report.kind == "leaving":
+            if worker in self.workers.seen:
+                effects += self._on_left(worker, now)
+        elif report.kind == "flushed" and self.ending is not None:
+            effects += self.ending.on_flushed(worker, now)
+        elif report.kind == "moments" and self.tickets.close(report.key) and self.saving is not None:
+            effects += self.saving.on_moments(report.body)
+        elif report.kind == "evaluated" and self.tickets.close(report.key):
+            effects += self._on_evaluated(report, now)
+        return effects
+
+    def _on_left(self, worker: Member, now: float) -> list[Effect]:
+        effects = self._on_lost(worker, now, "left")
+        effects[-1] = Note("WorkerLeft", str(worker))
+        if self.ending is not None:
+            effects += self.ending.on_flushed(worker, now)
+        return effects
+
+    def _on_evaluated(self, report: Report, now: float) -> list[Effect]:
+        step, metrics = int(report.body["step"]), dict(report.body["metrics"])
+        self.tracking.evaluated(step, metrics)
+        text = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        effects: list[Effect] = [Note("Evaluated", f"step {step}: {text}", fields={"step": step, **metrics})]
+        if self.ending is not None and report.key == self.ending.evaluation_key:
+            effects += self.ending.on_evaluated(now)
+        return effects
+
+    # --- ranges done ---------------------------------------------------------------------------------------------------
+
+    def _on_applied(self, server: Member, report: AppliedReport, now: float) -> list[Effect]:
+        ledger = self.ledger
+        self.tracking.server(server, report.wire_bytes, report.residuals, report.pushed)
+        if ledger is None:
+            return []
+        for push in report.pushes:
+            self.tracking.push(push, len(ledger.done), ledger.leases.values(), now)
+        before = ledger.steps_done
+        for g, spans in report.ranges:
+            if ledger.report(g, spans):
+                self.tracking.done(now)
+        if ledger.steps_done > before:
+            self._crossed(before, ledger.steps_done, now)
+        return [Send(server, ReportTaken(self.number, report.number))]
+
+    def _crossed(self, before: int, after: int, now: float) -> None:
+        """Steps at which something is due: a checkpoint, an evaluation. The last step belongs to the End (18)."""
+        assert self.ledger is not None
+        due = self.multiple(before, after, self.settings.checkpoint_every)
+        if due is not None:
+            self._checkpoint_due = due
+        due = self.multiple(before, after, self.settings.evaluate_every)
+        if due is not None:
+            self.tickets.add(Ask(self.number, f"evaluate/{self.number}/{due}", "evaluate", step=due), now)
+
+    def multiple(self, before: int, after: int, every: int) -> int | None:
+        assert self.ledger is not None
+        if not every or before // every == after // every or after >= self.ledger.plan.steps:
+            return None
+        return after // every * every
+
+    # --- after each event ----------------------------------------------------------------------------------------------
+
+    def _go_on(self, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        if self.opened is None and self.opening.result is not None:
+            effects += self._on_opened(self.opening.result, now)
+        if self.opened is None or self.ledger is None or self.saving is None:
+            return effects
+        if self._checkpoint_due is not None and self.saving.idle and self.ending is None:
+            step, self._checkpoint_due = self._checkpoint_due, None
+            effects += self.saving.start(step, now)
+        if self.ending is None and self.should_end():
+            effects += self._end(now)
+        if self.ending is not None and self.ending.phase == "saving":
+            effects += self.ending.on_tick(now)
+        return [*effects, *self._serve(now)]
+
+    def _on_opened(self, opened: Opened, now: float) -> list[Effect]:
+        self.opened = opened
+        timing = self.settings.timing
+        plan = self.settings.plan(opened.samples)
+        self.ledger = Ledger(self.number, plan, len(opened.space.spans), self.settings.bound, self.settings.share)
+        self.saving = Saving(self.number, self.servers, opened, self.orders, self.tickets, timing.moments)
+        effects: list[Effect] = []
+        for g, spans in self.ledger.rebuild(opened.states).items():
+            effects += self._skip(g, spans, now)
+        self.tracking.opened(now)
+        where = "initial weights" if opened.restored is None else f"checkpoint of step {opened.restored[1]}"
+        if opened.restored is None:
+            where = "the state that was there"
+        text = f"term {self.number}: {len(self.servers)} servers, from {where}"
+        note = Note("TermOpened", text, fields={"restored_step": opened.restored[1] if opened.restored else None})
+        effects += [note, WriteState(self.number, self.state)]
+        for worker in sorted(self.workers.seen):
+            effects += self._welcome(worker, True, now)
+        return effects
+
+    def should_end(self) -> bool:
+        """All ranges done or skipped; or a drain is wanted and no lease is out."""
+        assert self.ledger is not None
+        if self.ledger.complete:
+            return True
+        return self.drain_wanted and not self.ledger.leases
+
+    def _end(self, now: float) -> list[Effect]:
+        ledger, saving = self.ledger, self.saving
+        assert ledger is not None and saving is not None
+        self.ending = Ending(
+            self.number,
+            self.servers,
+            ledger.steps_done,
+            ledger.complete,
+            self.settings.timing,
+            self.orders,
+            self.tickets,
+            saving,
+            self.workers,
+        )
+        return self.ending.start(now)
+
+    def _serve(self, now: float) -> list[Effect]:
+        """Idle workers get a ticket, or a range."""
+        ledger = self.ledger
+        assert ledger is not None
+        effects: list[Effect] = []
+        for worker in self.workers.waiting():
+            seen = self.workers.seen[worker]
+            ticket = self.tickets.next_for(worker) if ledger.of(worker) is None else None
+            if ticket is not None:
+                seen.wants = False
+                effects.append(Send(worker, ticket))
+                continue
+            if self.ending is not None or self.drain_wanted or not self.may_lease(worker):
+                continue
+            lease = ledger.lease(worker, len(self.workers.live))
+            if lease is not None:
+                seen.wants = False
+                effects.append(Send(worker, Grant(self.number, lease)))
+        return effects
+
+    def may_lease(self, worker: Member) -> bool:
+        """Worker 1: one at a time; the next lease waits until all spans have reported the last range."""
+        assert self.ledger is not None
+        return self.ledger.of(worker) is None

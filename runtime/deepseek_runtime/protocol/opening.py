@@ -1,0 +1,340 @@
+"""How a term opens: what is there, what it begins from, and three steps that every named server confirms.
+
+    ask holdings -> read own term in etcd -> continue | restore | initialise
+    place (made ready) -> base stored -> drop (older holdings gone) -> admit (pushes on, ledger rebuilt)
+
+Nothing is admitted before the base of the term is stored (protocol.md, Terms 3 to 7, Checkpoints 3).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from deepseek_runtime.contract import exit_codes
+from deepseek_runtime.contract.names import Member
+from deepseek_runtime.contract.records import TermRecord
+from deepseek_runtime.protocol import term as terms
+from deepseek_runtime.protocol.effects import (
+    Call,
+    Effect,
+    Fail,
+    Failed,
+    FindCheckpoint,
+    Found,
+    Note,
+    ReadTerm,
+    Send,
+    WriteBase,
+    WriteIndex,
+)
+from deepseek_runtime.protocol.messages import (
+    Admit,
+    Ask,
+    Done,
+    Drop,
+    FileRef,
+    Holdings,
+    OrderBody,
+    Place,
+    Receive,
+    Save,
+    Source,
+    SpanState,
+)
+from deepseek_runtime.protocol.orders import Orders
+from deepseek_runtime.protocol.settings import Settings
+from deepseek_runtime.protocol.workers import Workers
+from deepseek_runtime.space import Space
+
+STORE_TRIES = 5
+"""Of a job that has no checkpoint yet; a running one never gives its store up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the term begins with."""
+
+    branch: int
+    space: Space
+    samples: int
+    fixed: FileRef | None
+    moments: FileRef | None
+    source_uri: str
+    restored: tuple[int, int] | None
+    states: Mapping[int, SpanState]
+    loss_scale: float | None = None
+
+
+class Opening:
+    """`result` is set when the term has opened."""
+
+    def __init__(self, record: TermRecord, settings: Settings, orders: Orders, workers: Workers) -> None:
+        self.result: Opened | None = None
+        self.phase: Literal["asking", "reading", "finding", "naming", "offered", "basing", "placing"] = "asking"
+        self._record = record
+        self._servers = terms.servers(record)
+        self._settings = settings
+        self._orders = orders
+        self._workers = workers
+        self._held: dict[int, SpanState] = {}
+        self._known: tuple[Mapping[str, Any], int, FileRef | None] | None = None
+        self._skip: set[tuple[int, int]] = set()
+        self._retry: tuple[float, Call] | None = None
+        self._tries = 0
+        self._naming = 0
+        self._initialiser: Member | None = None
+        self._opened: Opened | None = None
+        self._source: Source | None = None
+        self._continues: int | None = None
+
+    @property
+    def number(self) -> int:
+        return self._record.number
+
+    # --- what is there -----------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> list[Effect]:
+        """Terms 4: the named servers, and nobody else, are asked what they hold."""
+        return self._orders.to_all(self._servers, Holdings(), self._on_holdings, now)
+
+    def _on_holdings(self, done: dict[Member, Done], now: float) -> list[Effect]:
+        for answer in done.values():
+            for span, state in answer.spans.items():
+                best = self._held.get(span)
+                if best is None or (state.branch, state.placed) > (best.branch, best.placed):
+                    self._held[span] = state
+        return self.decide()
+
+    def decide(self) -> list[Effect]:
+        """Terms 5: only after reading our own term in etcd."""
+        self.phase = "reading"
+        return [ReadTerm("open")]
+
+    def continues(self, spans: int) -> int | None:
+        """Terms 4: every span there, on one branch: the highest term among them. Otherwise None: restore.
+
+        Without a hand-over between servers, each span must already be where the term wants it.
+        """
+        if self._record.restore or len(self._held) < spans or not self._held:
+            return None
+        branches = {state.branch for state in self._held.values()}
+        if len(branches) > 1:
+            return None
+        return max(state.placed for state in self._held.values())
+
+    def on_result(self, call: Call, result: Any, now: float) -> list[Effect]:
+        if isinstance(call, ReadTerm):
+            return self._on_own_term(call, result, now)
+        if isinstance(result, Failed):
+            return self._on_failed(call, result, now)
+        if isinstance(call, FindCheckpoint):
+            self.phase = "finding"
+            return self._on_found(result, now) if isinstance(result, Found) else self._name_initialiser(now)
+        if isinstance(call, WriteIndex):
+            return self._base(WriteBase(self.number, (self.number, call.step), None))
+        if isinstance(call, WriteBase):
+            return self._based(call, now)
+        return []
+
+    def _on_own_term(self, call: Call, result: Any, now: float) -> list[Effect]:
+        if isinstance(result, Failed) or result is None:
+            self._retry = (now + 0.5, call)
+            return []
+        if result.number != self.number:
+            return []
+        return [FindCheckpoint(self.number, frozenset(self._skip))]
+
+    def _on_failed(self, call: Call, failed: Failed, now: float) -> list[Effect]:
+        """The store does not answer. A job that never had a checkpoint ends; any other waits for its store."""
+        self._tries += 1
+        self._retry = (now + min(30.0, 0.5 * 2**self._tries), call)
+        fatal = failed.kind in ("scheme", "denied", "missing") or self._tries >= STORE_TRIES
+        if fatal and isinstance(call, FindCheckpoint) and not self._held and self.number == 1:
+            self._retry = None
+            return [Fail(exit_codes.MISSING_INPUT, "StoreUnusable", f"checkpoint storage: {failed.text}")]
+        return [Note("StoreUnreachable", f"term {self.number} cannot open: {failed.text}; trying again", True)]
+
+    def _on_found(self, found: Found, now: float) -> list[Effect]:
+        space = Space.from_json(found.space)
+        going_on = self.continues(len(space.spans))
+        source = None if going_on is not None else found.source
+        self._source = source
+        branch = next(iter(self._held.values())).branch if source is None else self.number
+        restored = None
+        if source is not None and not found.foreign:
+            restored = (source.term, source.step)
+        self._opened = Opened(
+            branch, space, found.samples, found.fixed, found.moments, found.source.uri, restored, {}, found.loss_scale
+        )
+        self._continues = going_on
+        return self._place(found.space, branch, source, found.foreign and source is not None, now)
+
+    def _place(self, space: Any, branch: int, source: Source | None, foreign: bool, now: float) -> list[Effect]:
+        self.phase = "placing"
+        assert self._opened is not None
+        count = len(self._opened.space.spans)
+        bodies: dict[Member, OrderBody] = {}
+        for server in self._servers:
+            spans = terms.hosted(self._record, server, count)
+            part = None
+            if source is not None:
+                part = replace(source, parts={span: source.parts[span] for span in spans})
+            bodies[server] = Place(branch, space, spans, part)
+        return self._orders.give(bodies, self._on_foreign if foreign else self._on_placed, now)
+
+    def _on_placed(self, done: dict[Member, Done], now: float) -> list[Effect]:
+        broken = [answer for answer in done.values() if answer.error]
+        if broken:
+            return self._pass_over(broken[0], now)
+        assert self._opened is not None
+        if self._source is None:
+            return self._base(WriteBase(self.number, None, self._continues))
+        return self._base(WriteBase(self.number, self._opened.restored, None))
+
+    def _pass_over(self, broken: Done, now: float) -> list[Effect]:
+        """A damaged checkpoint: the one before it, and say so. An unreachable store: again."""
+        source = self._source
+        if source is None or broken.error_kind not in ("damaged", "missing"):
+            # A store that does not answer, or a holding that is not where the term wants it.
+            if source is None:
+                self._record = self._record.model_copy(update={"restore": True})
+            self._tries += 1
+            self._retry = (now + min(30.0, 0.5 * 2**self._tries), FindCheckpoint(self.number, frozenset(self._skip)))
+            return [Note("StoreUnreachable", f"term {self.number} cannot open: {broken.error}; trying again", True)]
+        self._skip.add((source.term, source.step))
+        text = f"checkpoint of step {source.step} (term {source.term}) is passed over: {broken.error}"
+        return [Note("CheckpointDamaged", text, True), FindCheckpoint(self.number, frozenset(self._skip))]
+
+    # --- restoreFrom: what was placed becomes the term's own first checkpoint ------------------------------------------
+
+    def _on_foreign(self, done: dict[Member, Done], now: float) -> list[Effect]:
+        broken = [answer for answer in done.values() if answer.error]
+        if broken:
+            return self._pass_over(broken[0], now)
+        assert self._source is not None
+        step = 0 if self._source.weights_only else self._source.step
+
+        def stored(answers: dict[Member, Done], now: float) -> list[Effect]:
+            return self._index(step, answers, now)
+
+        return self._orders.to_all(self._servers, Save(step), stored, now)
+
+    def _index(self, step: int, done: dict[Member, Done], now: float) -> list[Effect]:
+        files: dict[int, FileRef] = {}
+        for answer in done.values():
+            if answer.error:
+                return self._store_failed(answer, now)
+            files.update(answer.files)
+        assert self._opened is not None
+        opened = self._opened
+        self._opened = replace(opened, restored=(self.number, step))
+        return [
+            WriteIndex(
+                self.number,
+                step,
+                None,
+                opened.space.to_json(),
+                opened.samples,
+                files,
+                opened.fixed,
+                opened.moments,
+                opened.loss_scale,
+            )
+        ]
+
+    def _store_failed(self, answer: Done, now: float) -> list[Effect]:
+        self._tries += 1
+        if self._tries >= STORE_TRIES:
+            return [Fail(exit_codes.MISSING_INPUT, "StoreUnusable", f"checkpoint storage: {answer.error}")]
+        self._retry = (now + min(30.0, 0.5 * 2**self._tries), FindCheckpoint(self.number, frozenset(self._skip)))
+        return [Note("StoreUnreachable", f"the first checkpoint cannot be stored: {answer.error}; trying again", True)]
+
+    # --- no base anywhere: one worker initialises ----------------------------------------------------------------------
+
+    def _name_initialiser(self, now: float) -> list[Effect]:
+        """Terms 7: one registered worker, another if it is lost. Each naming has a number."""
+        self.phase = "naming"
+        candidates = sorted(self._workers.seen)
+        if not candidates:
+            return []
+        self._naming += 1
+        self._initialiser = candidates[0]
+        self._orders.cancel()
+        return [Send(self._initialiser, self._initialise())]
+
+    def _initialise(self) -> Ask:
+        return Ask(self.number, f"initialise/{self.number}/{self._naming}", "initialise", number=self._naming)
+
+    def on_offer(self, worker: Member, body: Mapping[str, Any], now: float) -> list[Effect]:
+        """The initialiser says what its model looks like; servers make ready, then it sends the weights."""
+        if worker != self._initialiser or body.get("number") != self._naming or self.phase != "naming":
+            return []
+        self.phase = "offered"
+        space = Space.from_json(body["space"])
+        fixed = FileRef(**body["fixed"]) if body.get("fixed") else None
+        self._opened = Opened(self.number, space, int(body["samples"]), fixed, None, "", None, {})
+        naming = self._naming
+
+        def stored(done: dict[Member, Done], now: float) -> list[Effect]:
+            return self._index(0, done, now) if self.same_naming(naming) else []
+
+        effects = self._orders.to_all(self._servers, Receive(naming, body["space"]), stored, now)
+        return [*effects, Send(worker, self._send_initial())]
+
+    def same_naming(self, naming: int) -> bool:
+        """Terms 7: the index waits for all parts of one number."""
+        return naming == self._naming
+
+    def _send_initial(self) -> Ask:
+        return Ask(self.number, f"send/{self.number}/{self._naming}", "send_initial", number=self._naming)
+
+    # --- base, drop, admit -------------------------------------------------------------------------------------------
+
+    def _base(self, base: WriteBase) -> list[Effect]:
+        """Checkpoints 3: stored before anything opens."""
+        self.phase = "basing"
+        return [base]
+
+    def _based(self, call: WriteBase, now: float) -> list[Effect]:
+        if self._source is None and self._continues is None:
+            # Initialised: now it is a checkpoint like any other, and takes the same path.
+            return [FindCheckpoint(self.number + 1)]
+        return self._drop(now)
+
+    def _drop(self, now: float) -> list[Effect]:
+        self.phase = "placing"
+        return self._orders.to_all(self._servers, Drop(), self._on_dropped, now)
+
+    def _on_dropped(self, done: dict[Member, Done], now: float) -> list[Effect]:
+        return self._orders.to_all(self._servers, Admit(), self._on_admitted, now)
+
+    def _on_admitted(self, done: dict[Member, Done], now: float) -> list[Effect]:
+        states = {span: state for answer in done.values() for span, state in answer.spans.items()}
+        assert self._opened is not None
+        self.result = replace(self._opened, states=states)
+        return []
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def on_hello(self, now: float) -> list[Effect]:
+        if self.phase == "naming" and self._initialiser is None:
+            return self._name_initialiser(now)
+        return []
+
+    def on_lost(self, worker: Member, now: float) -> list[Effect]:
+        """The initialiser may die half-way: another is named, and what the first sent counts for nothing."""
+        if worker != self._initialiser or self.phase not in ("naming", "offered"):
+            return []
+        self._initialiser = None
+        return self._name_initialiser(now)
+
+    def on_tick(self, now: float) -> list[Effect]:
+        if self._retry is not None and now >= self._retry[0]:
+            call = self._retry[1]
+            self._retry = None
+            return [call]
+        if self._initialiser is not None and self.phase == "naming":
+            return [Send(self._initialiser, self._initialise())]
+        if self._initialiser is not None and self.phase == "offered":
+            return [Send(self._initialiser, self._send_initial())]
+        return []

@@ -1,0 +1,40 @@
+"""What a chief must know of the job, as plain data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deepseek_runtime.contract.config import JobConfig, Timing
+from deepseek_runtime.ranges import RangePlan
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    plan: Callable[[int], RangePlan]
+    """From the length of the data set."""
+    bound: int | None
+    """Of staleness, in ranges; None: async; 1: sync."""
+    share: bool = True
+    checkpoint_every: int = 1000
+    evaluate_every: int = 0
+    timing: Timing = Timing()
+
+
+def settings_of(config: JobConfig) -> Settings:
+    training = config.training
+    staleness = training.staleness
+    bounds = {"async": None, "bounded": staleness.max, "sync": 1}
+
+    def plan(samples: int) -> RangePlan:
+        steps, epochs, local = training.steps, training.epochs, training.update.local_steps
+        if steps is None:
+            return RangePlan.of_epochs(samples, training.batch_size, local, epochs or 1, training.seed)
+        return RangePlan(samples, training.batch_size, local, steps, training.seed)
+
+    return Settings(
+        plan=plan,
+        bound=bounds[staleness.mode],
+        share=training.update.weight == "share",
+        checkpoint_every=config.checkpoint.every_steps,
+        evaluate_every=training.evaluation.every_steps,
+        timing=config.timing,
+    )

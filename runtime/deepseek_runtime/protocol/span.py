@@ -1,0 +1,218 @@
+"""One span as its owner holds it: weights theta, published copy p, log, applied set, last answers.
+
+A span is a state machine of its own: it applies each range once, whoever sends it and however often, and
+remembers its last answer to each worker (protocol.md, Server 1 to 4).
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from deepseek_runtime.compression import PayloadError, SpanCodec
+from deepseek_runtime.contract.names import Member
+from deepseek_runtime.protocol.applied import AppliedSet
+from deepseek_runtime.protocol.effects import PartData
+from deepseek_runtime.protocol.messages import Answer, Payload, Push, Update, Version
+from deepseek_runtime.rules import Rule
+
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LastAnswer:
+    incarnation: int
+    sequence: int
+    answer: Answer
+
+
+@dataclass(slots=True)
+class SpanParts:
+    """What the edge builds for a span: its codec and rule, and how the learning rate follows from g."""
+
+    codec: SpanCodec
+    rule: Rule
+    lr: Callable[[int], float]
+    dense: bool = False
+    """Compression is off: the copy is theta itself, and nothing is logged."""
+
+
+@dataclass(slots=True)
+class Span:
+    """Created by `restored` or by hand in tests. All vectors are float32 of the span's length."""
+
+    index: int
+    parts: SpanParts
+    theta: F32
+    branch: int
+    placed: int
+    """The term that placed it here."""
+    line: int
+    applied: AppliedSet = field(default_factory=AppliedSet)
+    skipped: set[int] = field(default_factory=set)
+    integers: I64 | None = None
+    ordinal: int = 0
+    lost: float = 0.0
+    """Sum of |e| of workers that will never be sent."""
+    residuals: dict[str, float] = field(default_factory=dict)
+    pushed: float = 0.0
+    closed: bool = False
+    count: int = 0
+    p: F32 = field(init=False)
+    answers: dict[int, LastAnswer] = field(default_factory=dict)
+    _log: deque[tuple[int, bytes]] = field(default_factory=deque)
+    _log_bytes: int = 0
+    _scratch: F32 = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.p = self.theta.copy()
+        self._scratch = np.empty_like(self.theta)
+
+    @classmethod
+    def restored(cls, part: PartData, parts: SpanParts, branch: int, term: int, weights_only: bool = False) -> "Span":
+        """From a checkpoint: p = theta, a new line; residuals of that time are lost (protocol.md, Terms 4)."""
+        span = cls(part.span, parts, part.theta, branch, term, term)
+        span.integers = part.integers
+        if not weights_only:
+            span.applied = part.applied.copy()
+            span.skipped = set(part.skipped)
+            span.lost = part.lost + sum(part.residuals.values())
+            span.pushed = part.pushed
+            parts.rule.load(part.extra, part.extra_scalars)
+        return span
+
+    # --- pushes ------------------------------------------------------------------------------------------------------
+
+    def push(self, worker: Member, push: Push, current: bool) -> tuple[Answer, bool]:
+        """The answer to `worker`, and whether theta changed. `current`: the server's word on the push's lease.
+
+        Raises PayloadError, with nothing changed, when the part is no payload of this span.
+        """
+        remembered = self.remembered(worker, push.sequence)
+        if remembered is not None:
+            return remembered, False
+        if self.outdated(worker, push.sequence):
+            return "stale", False
+        answer = self.judge(push, current)
+        if answer == "applied":
+            self.apply(worker, push)
+        self.answers[worker.index] = LastAnswer(worker.incarnation, push.sequence, answer)
+        return answer, answer == "applied"
+
+    def remembered(self, worker: Member, sequence: int) -> Answer | None:
+        """Server 1: the last answer is repeated to a repeated push."""
+        last = self.answers.get(worker.index)
+        if last is not None and (last.incarnation, last.sequence) == (worker.incarnation, sequence):
+            return last.answer
+        return None
+
+    def outdated(self, worker: Member, sequence: int) -> bool:
+        """A push from before the last one that was answered: a late packet, not a repeat."""
+        last = self.answers.get(worker.index)
+        return last is not None and (worker.incarnation, sequence) < (last.incarnation, last.sequence)
+
+    def judge(self, push: Push, current: bool) -> Answer:
+        """Server 1 and End: applied once by range id, under a current lease; residuals until the span is closed."""
+        if push.lease is None:
+            return "stale" if self.closed else "applied"
+        if not current:
+            return "stale"
+        return "duplicate" if self.has(push.lease.g) else "applied"
+
+    def has(self, g: int) -> bool:
+        return g in self.applied
+
+    def apply(self, worker: Member, push: Push) -> None:
+        """Server 2, then 3: theta changes by the rule, once, and the change is published."""
+        payload = push.parts[self.index]
+        g = push.lease.g if push.lease is not None else -1
+        self.parts.rule.apply(self.theta, payload, push.w, self.parts.lr(max(g, 0)), residual=g < 0)
+        if push.lease is not None:
+            self.applied.add(g)
+            self.ordinal += 1
+        if push.integers is not None and self.integers is not None:
+            np.maximum(self.integers, push.integers, out=self.integers)
+        self.residuals[str(worker)] = push.residuals.get(self.index, 0.0)
+        self.pushed += push.magnitudes.get(self.index, 0.0)
+        self.publish()
+
+    def skip(self, g: int) -> None:
+        """Server 4: a skip enters the applied set like a push."""
+        if g not in self.applied:
+            self.applied.add(g)
+            self.skipped.add(g)
+
+    # --- the published copy ------------------------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        """Server 3: d = compress(theta - p); p += d; log it."""
+        self.count += 1
+        if self.parts.dense:
+            self.p[:] = self.theta
+            return
+        np.subtract(self.theta, self.p, out=self._scratch)
+        payload = self.parts.codec.encode(self._scratch, self._scratch)
+        self.parts.codec.add(payload, self.p, 1.0)
+        self._log.append((self.count, payload))
+        self._log_bytes += len(payload)
+        while self._log and self._log_bytes > self.p.nbytes:
+            self._log_bytes -= len(self._log.popleft()[1])
+
+    def publish_dense(self) -> None:
+        """End: p = theta, once, exactly."""
+        self.p[:] = self.theta
+        self.count += 1
+        self._log.clear()
+        self._log_bytes = 0
+
+    def update_since(self, held: Version | None) -> Update | None:
+        """What a worker that holds `held` needs; None: nothing. Another line, a version older than the log, or a log
+        dearer than the copy: the copy itself."""
+        version = Version(self.line, self.count)
+        if held == version:
+            return None
+        first = self._log[0][0] if self._log else self.count + 1
+        if held is None or not self.same_line(held) or held.count + 1 < first:
+            return Update(version, copy=self.parts.codec.encode_dense(self.p))
+        return Update(version, payloads=tuple(data for count, data in self._log if count > held.count))
+
+    def same_line(self, held: Version) -> bool:
+        """Worker 2: differences may only be added to the same line."""
+        return held.line == self.line and held.count <= self.count
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> PartData:
+        """Checkpoints 1: the span as it is now; what is applied later does not change it."""
+        extra, scalars = self.parts.rule.state()
+        return PartData(
+            self.index,
+            self.theta.copy(),
+            self.applied.copy(),
+            set(self.skipped),
+            self.ordinal,
+            self.lost,
+            dict(self.residuals),
+            self.pushed,
+            None if self.integers is None else self.integers.copy(),
+            extra,
+            scalars,
+        )
+
+
+def apply_update(codec: SpanCodec, update: Update, x: F32) -> None:
+    """The worker's side of `update_since`: x becomes p, bit for bit, because both add the same payloads in order.
+
+    Raises PayloadError.
+    """
+    if update.copy is not None:
+        x[:] = 0
+        codec.add(update.copy, x, 1.0)
+    for payload in update.payloads:
+        codec.add(payload, x, 1.0)
+
+
+__all__ = ["LastAnswer", "PayloadError", "Payload", "Span", "SpanParts", "apply_update"]
