@@ -1,0 +1,52 @@
+# Each target says after ## what it does; `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+PYTHON_ENV := PYTHONPATH=runtime:operator:tests
+BENCHES := $(subst _,-,$(basename $(notdir $(filter-out tests/bench/\_%,$(wildcard tests/bench/*.py)))))
+
+export KILL
+
+.PHONY: help setup demo test check format bench lock wheel-test clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '  make %-12s %s\n' bench-NAME 'Run one of them: $(or $(BENCHES),none yet)'
+
+setup: ## Make .venv with everything (at once when nothing changed; WHEELS=folder for a CPU build of torch)
+	@scripts/setup.sh
+
+demo: setup ## Train on this machine: 2 servers, 3 workers, etcd (KILL=1: while each kind of member is killed)
+	@$(PYTHON_ENV) $(BIN)/python -m demo
+
+test: setup check ## All tests, and the wheel in a bare environment of every Python of this machine (SLOW=1: long ones too)
+	@scripts/test.sh
+
+check: setup ## ruff, mypy --strict, and which way imports may point
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@PYTHONPATH=operator:runtime $(BIN)/lint-imports --no-logo
+
+format: setup ## Let ruff write what it can
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+bench: $(addprefix bench-,$(BENCHES)) ## All benchmarks; each leaves build/bench/NAME.json
+
+bench-%: setup
+	@mkdir -p build/bench && rm -f build/bench/$*.json
+	@$(PYTHON_ENV) BENCH_OUT=build/bench/$*.json $(BIN)/python tests/bench/$(subst -,_,$*).py
+	@test -s build/bench/$*.json || { echo "bench-$*: no build/bench/$*.json was written" >&2; exit 1; }
+
+wheel-test: setup ## Build the wheel and install it with [local] for every Python of this machine
+	@$(BIN)/python scripts/wheel_test.py
+
+lock: ## Resolve pyproject.toml into requirements*.lock anew (UPGRADE=1: to the newest versions)
+	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
+
+clean: ## Remove what was built; .venv stays
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

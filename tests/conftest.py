@@ -1,0 +1,29 @@
+"""What holds for every test: marks and time limits by folder, no state of the person who runs them."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+TESTS = Path(__file__).parent
+TIME_LIMITS = {"unit": 60, "integration": 300}
+"""Seconds. A limit ends a test that hangs; it says nothing about how fast one should be."""
+
+# Deadlines would measure the machine, not the code; the same examples each time make a failure repeatable.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in TIME_LIMITS:
+            item.add_marker(getattr(pytest.mark, folder))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(TIME_LIMITS[folder]))
+
+
+@pytest.fixture(autouse=True)
+def own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dsj` keeps jobs under XDG_STATE_HOME: each test has its own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
