@@ -74,7 +74,36 @@ class MemberStatus(Part):
     node: str = ""
     pid: int | None = None
     started: str = ""
+    """Of the process, as /proc counts it (clock ticks since boot), here; the pod's start in a cluster."""
     trained: int = 0
+    terminating: bool = False
+    """Asked to leave: its exit is no failure."""
+
+
+class SeatStatus(Part):
+    """What the restart policy remembers of one `<role>/<index>`, whoever sits there."""
+
+    judged: int = -1
+    """The newest incarnation whose end has been judged: each end counts once."""
+    failures: int = 0
+    """In a row, without work in between: what the back-off grows with."""
+    last: float = 0.0
+    """The last failure, seconds since the Unix epoch."""
+
+
+class Suspect(Part):
+    """An exception in a range: the same twice is the user's mistake."""
+
+    range: int
+    reason: str
+    message: str
+
+
+class DrainStatus(Part):
+    """A drain under way: in which term it was asked for, and since when (seconds since the Unix epoch)."""
+
+    term: int
+    since: float
 
 
 class Recovery(Part):
@@ -90,6 +119,12 @@ class Recovery(Part):
     restored_step: int | None = None
     """The checkpoint that all went back to; None: nobody went back."""
     cause: str = ""
+    incarnation: int = 0
+    """Of the replacement that is waited for."""
+    lost_at: float = 0.0
+    """Seconds since the Unix epoch; last_range and gap_before are Progress.last_range_time and longest_gap then."""
+    last_range: float | None = None
+    gap_before: float = 0.0
 
 
 class JobEvent(Part):
@@ -110,6 +145,11 @@ class JobStatus(Part):
     opened: int = 0
     incarnations: dict[str, int] = Field(default_factory=dict)
     """`<role>/<index>` -> the newest incarnation ever made: numbers are never used again."""
+    seats: dict[str, SeatStatus] = Field(default_factory=dict)
+    """`<role>/<index>` -> what the restart policy remembers of it."""
+    suspects: tuple[Suspect, ...] = ()
+    """The newest 16."""
+    drain: DrainStatus | None = None
     members: tuple[MemberStatus, ...] = ()
     progress: Progress | None = None
     """As the chief last wrote it (snake_case inside, as in etcd)."""

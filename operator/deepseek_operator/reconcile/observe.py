@@ -1,0 +1,168 @@
+"""One frozen look at a job: its members, what etcd says, the last status, and the clocks.
+
+Silence of etcd is a value of its own (`EtcdView.unknown_since`): who is alive is said by the executor alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Literal, Protocol
+
+from deepseek_operator.api.status import JobStatus
+from deepseek_runtime.contract.names import Member, Role
+from deepseek_runtime.contract.records import (
+    Command,
+    ExitRecord,
+    Progress,
+    Registration,
+    Request,
+    State,
+    TermRecord,
+)
+
+Phase = Literal["starting", "running", "gone"]
+
+
+def stamp(wall: float) -> str:
+    """RFC 3339 in UTC with milliseconds, of seconds since the Unix epoch."""
+    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds(text: str) -> float:
+    """The inverse of `stamp`."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def seat(role: Role, index: int) -> str:
+    """The key of a seat in JobStatus.incarnations and JobStatus.seats."""
+    return f"{role}/{index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """wall: seconds since the Unix epoch, what is remembered; monotonic: seconds, never set back."""
+
+    wall: float
+    monotonic: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSeen:
+    """A member as its executor sees it. A gone one is listed until a plan deletes it: each end is judged once."""
+
+    role: Role
+    index: int
+    incarnation: int
+    phase: Phase
+    exit: ExitRecord | None = None
+    """What it left behind; None while it lives, and None when it was killed."""
+    signal: int | None = None
+    """What killed it, where that is known."""
+    ended: float | None = None
+    """When it was seen to be gone, seconds since the Unix epoch."""
+    terminating: bool = False
+    """Asked to leave."""
+    node: str = ""
+    pid: int | None = None
+    started: str = ""
+    since: float = 0.0
+    """When it was made, seconds since the Unix epoch."""
+    waiting: str = ""
+    """Why it cannot start, in the executor's words."""
+
+    @property
+    def member(self) -> Member:
+        return Member(self.role, self.index, self.incarnation)
+
+    @property
+    def alive(self) -> bool:
+        return self.phase != "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdView:
+    """What etcd holds of the job, as far as it is known."""
+
+    term: TermRecord | None = None
+    registrations: Mapping[tuple[Role, int], Registration] = field(default_factory=lambda: MappingProxyType({}))
+    state: State | None = None
+    progress: Progress | None = None
+    requests: Mapping[str, Request] = field(default_factory=lambda: MappingProxyType({}))
+    commands: Mapping[str, Command] = field(default_factory=lambda: MappingProxyType({}))
+    unknown_since: float | None = None
+    """Monotonic; None while etcd answers. Else everything above is what was last known."""
+    listed_at: float | None = None
+    """Monotonic: when all of it was last listed."""
+
+    @property
+    def fresh(self) -> bool:
+        return self.unknown_since is None
+
+    def registered(self, member: Member) -> Registration | None:
+        """The registration of exactly this incarnation."""
+        found = self.registrations.get((member.role, member.index))
+        return found if found is not None and found.incarnation == member.incarnation else None
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdSeen:
+    """The local etcd's process: which start this is (0 the first) and when the one before was lost (wall seconds)."""
+
+    incarnation: int = 0
+    lost_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    members: tuple[MemberSeen, ...]
+    view: EtcdView
+    status: JobStatus
+    now: Now
+    etcd: EtcdSeen | None = None
+    """None: etcd is not ours to start."""
+
+    def living(self, role: Role) -> list[MemberSeen]:
+        return [m for m in self.members if m.role == role and m.alive]
+
+
+class Source(Protocol):
+    """What `observe` needs of membership.View."""
+
+    @property
+    def term(self) -> TermRecord | None: ...
+    @property
+    def registrations(self) -> Mapping[tuple[Role, int], Registration]: ...
+    @property
+    def state(self) -> State | None: ...
+    @property
+    def progress(self) -> Progress | None: ...
+    @property
+    def requests(self) -> Mapping[str, Request]: ...
+    @property
+    def commands(self) -> Mapping[str, Command]: ...
+    @property
+    def unknown_since(self) -> float | None: ...
+    @property
+    def listed_at(self) -> float | None: ...
+
+
+def observe(
+    members: Iterable[MemberSeen], view: Source | None, status: JobStatus, now: Now, etcd: EtcdSeen | None = None
+) -> Observed:
+    """Joins what the executor, one prefix watch and the last status say. `view` None: etcd has never answered."""
+    if view is None:
+        known = EtcdView(unknown_since=now.monotonic)
+    else:
+        known = EtcdView(
+            term=view.term,
+            registrations=MappingProxyType(dict(view.registrations)),
+            state=view.state,
+            progress=view.progress,
+            requests=MappingProxyType(dict(view.requests)),
+            commands=MappingProxyType(dict(view.commands)),
+            unknown_since=view.unknown_since if view.listed_at is not None else now.monotonic,
+            listed_at=view.listed_at,
+        )
+    ordered = sorted(members, key=lambda m: (m.role, m.index, m.incarnation))
+    return Observed(tuple(ordered), known, status, now, etcd)

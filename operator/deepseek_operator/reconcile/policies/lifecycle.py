@@ -1,0 +1,110 @@
+"""Begin, succeed, fail on request, deadline, and what is swept up at the end."""
+
+from deepseek_operator.api.status import Failure, Seat, TermStatus
+from deepseek_operator.reconcile.draft import Draft
+from deepseek_operator.reconcile.observe import seat, seconds, stamp
+from deepseek_operator.reconcile.policies import recoveries
+from deepseek_runtime.contract.exit_codes import CRASHED, OK
+from deepseek_runtime.contract.records import TermRecord
+
+LEAVE_BY_THEMSELVES = 10.0
+"""Seconds that workers of a finished job have before they are asked to leave."""
+
+
+def absorb(draft: Draft) -> None:
+    """Takes into the status what the world knows better: the start, numbers in use, progress, what has opened."""
+    status, view = draft.status, draft.seen.view
+    if not status.started:
+        draft.change(started=stamp(draft.now), uid=draft.intent.uid)
+        draft.note("Created", f"{draft.intent.servers} server(s) and {draft.intent.workers} worker(s) are asked for")
+    used = dict(status.incarnations)
+    for member in draft.seen.members:
+        key = seat(member.role, member.index)
+        used[key] = max(used.get(key, -1), member.incarnation)
+    draft.change(incarnations=used)
+    if view.term is not None and view.term.number > status.term.number:
+        draft.change(term=_term_status(view.term))  # the status was lost; etcd was not
+    if view.state is not None:
+        draft.change(opened=max(status.opened, view.state.opened))
+    if view.progress is not None and view.progress != status.progress:
+        known = status.progress.events if status.progress else ()
+        fresh = [event for event in view.progress.events if event not in known]
+        draft.change(progress=view.progress)
+        for text in fresh:
+            _runtime_event(draft, text)
+
+
+def _term_status(record: TermRecord) -> TermStatus:
+    def seats(of: tuple[object, ...]) -> tuple[Seat, ...]:
+        return tuple(Seat.model_validate(one, from_attributes=True) for one in of)
+
+    return TermStatus(
+        number=record.number, servers=seats(record.servers), sources=seats(record.sources), restore=record.restore
+    )
+
+
+def _runtime_event(draft: Draft, text: str) -> None:
+    """`<id> <Reason> <text>`, as the chief wrote it."""
+    _, _, rest = text.partition(" ")
+    reason, _, message = rest.partition(" ")
+    if reason:
+        draft.note(reason, message)
+        recoveries.hear(draft, reason, message)
+
+
+def succeed(draft: Draft) -> None:
+    """`finished` of any term is success, before a term is raised or written (End)."""
+    state = draft.seen.view.state
+    if state is not None and state.finished is not None:
+        draft.change(finished=stamp(draft.now), exit_code=OK, message="", drain=None)
+        draft.note("Succeeded", f"all steps are done (step {state.finished.step}, term {state.finished.term})")
+
+
+def requests(draft: Draft) -> None:
+    """Drops requests of older terms; one to fail ends the job. roll_back is read by the terms policy."""
+    if not draft.seen.view.fresh:
+        return
+    number = draft.status.term.number
+    for id, request in sorted(draft.seen.view.requests.items()):
+        if request.term < number:
+            draft.drop_requests.append(id)
+        elif request.kind == "fail" and not draft.over():
+            draft.drop_requests.append(id)
+            code = request.code if request.code is not None else CRASHED
+            failure = Failure(
+                role="server", index=0, exit_code=code, reason="RuntimeFailed", message=request.reason,
+                time=stamp(draft.now),
+            )  # fmt: skip
+            draft.fail(code, "RuntimeFailed", request.reason or "the chief gave the job up without a reason", failure)
+
+
+def deadline(draft: Draft) -> None:
+    limit = draft.intent.active_deadline
+    if limit is None or not draft.status.started:
+        return
+    end = seconds(draft.status.started) + limit
+    if draft.now >= end:
+        draft.fail(
+            CRASHED,
+            "DeadlineExceeded",
+            f"still running after runPolicy.activeDeadlineSeconds ({limit:g} s): raise it, or resume the job",
+        )
+    else:
+        draft.wake_at(end)
+
+
+def sweep(draft: Draft) -> None:
+    """After the end: a failed job's members are killed, a finished one's leave by themselves, servers last."""
+    failed = draft.status.exit_code != OK
+    asked_at = seconds(draft.status.finished) + LEAVE_BY_THEMSELVES
+    workers = draft.seen.living("worker")
+    for member in draft.seen.members:
+        if failed or not member.alive:
+            draft.remove(member)
+        elif member.role == "server" and not workers:
+            draft.ask_to_leave(member)
+        elif member.role == "worker":
+            if draft.now >= asked_at:
+                draft.ask_to_leave(member)
+            else:
+                draft.wake_at(asked_at)

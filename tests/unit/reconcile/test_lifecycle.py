@@ -1,0 +1,230 @@
+"""Begin, end, deadline, fail on request, suspend and resume, scale."""
+
+import pytest
+
+from builders.world import Given, World, acts, true_conditions
+
+
+def test_phases_of_a_job() -> None:
+    world = World()
+    assert world.status.phase == "Pending"
+    world.settle()
+    assert (world.status.phase, world.status.message) == (
+        "Starting",
+        "the first term begins when all servers have registered",
+    )
+    world.register().settle()
+    world.open_term().settle()
+    assert true_conditions(world.status) == ["Running/Training"]
+    assert (world.status.phase, world.status.message) == ("Running", "")
+    assert (world.status.servers.ready, world.status.workers.ready) == (2, 3)
+
+
+def test_finished_members_leave_by_themselves_servers_last() -> None:
+    world = World().running().finish(term=1)
+    world.settle()
+    assert world.status.exit_code == 0
+    for index in range(3):
+        world.end("worker", index, 0, "Finished")
+    assert world.settle() == [
+        *(f"delete worker-{i}-0" for i in range(3)), "terminate server-0-0", "terminate server-1-0",
+    ]  # fmt: skip
+    for index in range(2):
+        world.end("server", index, 0, "Finished")
+    assert world.settle() == ["delete server-0-0", "delete server-1-0"]
+    assert acts(world.plan()) == ["ended"]
+    assert true_conditions(world.status) == ["Succeeded/AllStepsDone", "Finished/Succeeded"]
+
+
+def test_worker_that_stays_after_the_end_is_asked_to_leave() -> None:
+    world = World().running().finish(term=1)
+    world.settle()
+    wait = world.plan().requeue_after
+    assert wait is not None
+    world.later(wait)
+    assert world.settle() == [f"terminate worker-{i}-0" for i in range(3)]
+
+
+def test_finished_wins_over_a_mistake_seen_at_the_same_time() -> None:
+    world = World().running().finish(term=1).end("worker", 0, 65, "UserCodeRaised", "at exit")
+    assert world.plan().status.exit_code == 0
+
+
+def test_fail_on_request_of_the_chief() -> None:
+    world = World().running().request("f1", "fail", 1, code=65, reason="loss is not finite at step 300")
+    made = world.plan()
+    assert made.drop_requests == ("f1",)
+    assert (made.status.exit_code, made.status.message) == (65, "loss is not finite at step 300")
+    assert len(made.delete) == 5
+
+
+def test_fail_request_of_an_older_term_is_dropped() -> None:
+    world = World().running().request("f1", "fail", 0, code=65, reason="old")
+    assert acts(world.plan()) == ["drop f1"]
+
+
+def test_deadline() -> None:
+    world = World(active_deadline=600.0).running()
+    wait = world.plan().requeue_after
+    assert wait is not None
+    assert 0 < wait <= 600
+    made = world.later(wait).plan()
+    assert made.status.exit_code == 1
+    assert "activeDeadlineSeconds (600 s)" in made.status.message
+
+
+SUSPENDED_AT_ONCE: dict[str, Given] = {
+    "nothing there yet": lambda w: w,
+    "term not open": lambda w: (w.settle(), w.register(), w.settle()),
+}
+
+
+@pytest.mark.parametrize("name", SUSPENDED_AT_ONCE)
+def test_nothing_to_drain(name: str) -> None:
+    world = World()
+    SUSPENDED_AT_ONCE[name](world)
+    world.asks(suspend=True).settle()
+    for role, count in (("worker", 3), ("server", 2)):
+        for index in range(count):
+            if any(m.alive and m.role == role for m in world.members.values()):
+                world.end(role, index, 0, "Drained")  # type: ignore[arg-type]
+        world.settle()
+    assert world.plan().ended
+    assert world.status.phase == "Suspended"
+    assert not world.view.commands
+
+
+def leave(world: World) -> None:
+    for index in range(3):
+        world.end("worker", index, 0, "Drained")
+    world.settle()
+    for index in range(2):
+        world.end("server", index, 0, "Drained")
+    world.settle()
+
+
+def test_drain_then_servers_then_resume() -> None:
+    world = World().running().asks(suspend=True)
+    assert world.settle() == ["command drain-1"]
+    assert world.status.message.startswith("the job drains")
+    for index in range(3):
+        world.end("worker", index, 0, "Drained")
+    assert world.settle() == [f"delete worker-{i}-0" for i in range(3)]
+    assert world.drained(1).settle() == ["terminate server-0-0", "terminate server-1-0"]
+    for index in range(2):
+        world.end("server", index, 0, "Drained")
+    assert world.settle() == ["delete server-0-0", "delete server-1-0", "drop drain-1"]
+    assert world.plan().ended
+    assert (world.status.phase, world.status.restarts) == ("Suspended", 0)
+    assert "dsj run --resume digits" in world.status.message
+    world.emptied_etcd().asks(suspend=False)
+    assert world.settle() == [
+        "create server-0-1", "create server-1-1", *(f"create worker-{i}-1" for i in range(3)), "term 1: 0-0,1-0",
+    ]  # fmt: skip
+    assert world.register().settle() == ["term 2: 0-1,1-1"]
+    world.open_term().settle()
+    assert world.status.phase == "Running"
+    assert world.status.recoveries == ()
+
+
+def test_drain_is_bounded() -> None:
+    world = World().running().asks(suspend=True)
+    world.settle()
+    assert world.plan().requeue_after == pytest.approx(60.0)
+    assert world.later(60.0).settle() == [f"terminate worker-{i}-0" for i in range(3)]
+
+
+def test_drain_ends_with_its_acknowledgement() -> None:
+    world = World().running().asks(suspend=True)
+    world.settle()
+    assert world.acknowledge("drain-1").settle() == [f"terminate worker-{i}-0" for i in range(3)]
+
+
+def test_drain_command_is_written_again_to_an_emptied_etcd() -> None:
+    world = World().running().asks(suspend=True)
+    world.settle()
+    assert world.emptied_etcd().settle() == ["command drain-1"]
+
+
+def test_server_lost_while_draining_is_not_replaced() -> None:
+    world = World().running().asks(suspend=True)
+    world.settle()
+    assert world.kill("server", 1).settle() == ["delete server-1-0", *(f"terminate worker-{i}-0" for i in range(3))]
+
+
+def test_stop_with_kill() -> None:
+    world = World().running().asks(suspend=True, kill=True)
+    assert len(world.plan().delete) == 5
+    world.settle()
+    assert world.plan().ended
+
+
+def test_resume_in_the_middle_of_a_drain_lets_it_end_first() -> None:
+    world = World().running().asks(suspend=True)
+    world.settle()
+    world.asks(suspend=False).settle()
+    world.drained(1).settle()
+    leave(world)
+    assert world.register().settle() == ["term 2: 0-1,1-1"]
+
+
+SCALE = {
+    "up": (5, ["create worker-3-0", "create worker-4-0"]),
+    "down": (1, ["terminate worker-1-0", "terminate worker-2-0"]),
+}
+
+
+@pytest.mark.parametrize("name", SCALE)
+def test_scale(name: str) -> None:
+    workers, expected = SCALE[name]
+    assert World().running().asks(workers=workers).settle() == expected
+
+
+def test_scaled_down_worker_leaves_without_being_replaced() -> None:
+    world = World().running().asks(workers=2)
+    world.settle()
+    world.end("worker", 2, 0, "Drained")
+    assert world.settle() == ["delete worker-2-0"]
+    assert world.status.restarts == 0
+
+
+def test_scaled_down_and_up_again() -> None:
+    world = World().running().asks(workers=2)
+    world.settle()
+    assert world.asks(workers=3).settle() == []
+    world.end("worker", 2, 0, "Drained")
+    assert world.settle() == ["delete worker-2-0", "create worker-2-1"]
+    assert (world.status.restarts, world.status.recoveries) == (0, ())
+
+
+DEGRADED: dict[str, tuple[Given, str]] = {
+    "fewer than min": (lambda w: w.asks(workers_min=3).kill("worker", 0), "TooFewWorkers"),
+    "etcd silent": (lambda w: w.silent_etcd().later(20), "EtcdUnreachable"),
+}
+
+
+@pytest.mark.parametrize("name", DEGRADED)
+def test_degraded(name: str) -> None:
+    given, reason = DEGRADED[name]
+    world = World().running()
+    given(world)
+    world.settle()
+    assert f"Degraded/{reason}" in true_conditions(world.status)
+
+
+def test_member_that_never_registers_is_blocked() -> None:
+    world = World()
+    world.settle()
+    wait = world.plan().requeue_after
+    assert wait == pytest.approx(60.0)
+    world.later(60).settle()
+    assert world.status.phase == "Blocked"
+    assert "server 0 has not registered within 60 s" in world.status.message
+
+
+def test_events_of_the_runtime_are_told_once() -> None:
+    world = World().running().train(200, events=("1 Initialised 5000 parameters", "2 Skipped range 7"))
+    world.settle()
+    world.train(300, events=("1 Initialised 5000 parameters", "2 Skipped range 7", "3 Skipped range 9")).settle()
+    told = [(e.reason, e.message) for e in world.status.events if e.reason in ("Initialised", "Skipped")]
+    assert told == [("Initialised", "5000 parameters"), ("Skipped", "range 7"), ("Skipped", "range 9")]
