@@ -1,0 +1,50 @@
+"""How kernels are compiled: for fixed types, without the GIL, cached on disk where a folder can be written."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit, types  # type: ignore[import-untyped, unused-ignore]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+_log = logging.getLogger(__name__)
+_folders: set[str] = set()
+
+FLOATS_IN = types.Array(types.float32, 1, "C", readonly=True, aligned=False)
+HALVES_IN = types.Array(types.uint16, 1, "C", readonly=True, aligned=False)
+WORDS_IN = types.Array(types.uint64, 1, "C", readonly=True)
+FLOATS = types.float32[::1]
+HALVES = types.uint16[::1]
+WORDS = types.uint64[::1]
+INT = types.int64
+FLOAT = types.float32
+BOOL = types.boolean
+NOTHING = types.void
+
+
+def kernel(result: Any, *arguments: Any) -> Callable[[Function], Function]:
+    """Compiles (or loads from the cache) for these types when the module is imported."""
+    return lambda function: _compile(function, [result(*arguments)])
+
+
+def inner(function: Function) -> Function:
+    """A piece of a kernel in the same file, compiled into it (in another one, numba's cache would miss changes)."""
+    return _compile(function, None)
+
+
+def cache_folder() -> str | None:
+    """Where the kernels compiled so far are cached; None if no folder can be written."""
+    return min(_folders, default=None)
+
+
+def _compile(function: Function, signatures: Any) -> Function:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    try:
+        compiled = njit(signatures, cache=True, **options)(function)
+    except RuntimeError as error:
+        if "cannot cache function" not in str(error):
+            raise
+        _log.warning("no folder for compiled kernels can be written: set NUMBA_CACHE_DIR to one; starts take longer")
+        return cast(Function, njit(signatures, **options)(function))
+    _folders.add(compiled.stats.cache_path)
+    return cast(Function, compiled)
