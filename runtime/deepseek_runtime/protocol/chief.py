@@ -68,7 +68,7 @@ class Chief:
     def start(self, now: float) -> list[Effect]:
         return self.opening.start(now)
 
-    # --- messages ----------------------------------------------------------------------------------------------------
+    # --- messages ---------------------------------------------------------------------------------------------------
 
     def on_message(self, sender: Member, message: ToChief, now: float) -> list[Effect]:
         if message.term != self.number:
@@ -114,7 +114,7 @@ class Chief:
             effects.append(WriteState(self.number, self.state))
         return [*effects, *self._go_on(now)]
 
-    # --- what people and the operator see ------------------------------------------------------------------------------
+    # --- what people and the operator see ----------------------------------------------------------------------------
 
     @property
     def state(self) -> State:
@@ -136,7 +136,7 @@ class Chief:
         if self.ledger is not None:
             self._checkpoint_due = self.ledger.steps_done
 
-    # --- workers -----------------------------------------------------------------------------------------------------
+    # --- workers ----------------------------------------------------------------------------------------------------
 
     def _on_hello(self, worker: Member, hello: Hello, now: float) -> list[Effect]:
         if self.workers.superseded(worker):
@@ -278,7 +278,7 @@ class Chief:
             effects += self.ending.on_evaluated(now)
         return effects
 
-    # --- ranges done ---------------------------------------------------------------------------------------------------
+    # --- ranges done -------------------------------------------------------------------------------------------------
 
     def _on_applied(self, server: Member, report: AppliedReport, now: float) -> list[Effect]:
         ledger = self.ledger
@@ -311,7 +311,7 @@ class Chief:
             return None
         return after // every * every
 
-    # --- after each event ----------------------------------------------------------------------------------------------
+    # --- after each event --------------------------------------------------------------------------------------------
 
     def _go_on(self, now: float) -> list[Effect]:
         effects: list[Effect] = []

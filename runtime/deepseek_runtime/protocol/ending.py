@@ -45,7 +45,7 @@ class Ending:
         """End: each registered worker is asked, listed anew, not only those the chief has heard (20)."""
         return [ListWorkers()]
 
-    # --- residuals ---------------------------------------------------------------------------------------------------
+    # --- residuals --------------------------------------------------------------------------------------------------
 
     def _on_listed(self, registered: Iterable[Member], now: float) -> list[Effect]:
         self.phase = "flushing"
@@ -81,7 +81,7 @@ class Ending:
     def _on_closed(self, done: dict[Member, Done], now: float) -> list[Effect]:
         return self._save(now)
 
-    # --- last checkpoint, last evaluation ------------------------------------------------------------------------------
+    # --- last checkpoint, last evaluation ----------------------------------------------------------------------------
 
     def _save(self, now: float) -> list[Effect]:
         self.phase = "saving"
@@ -114,7 +114,7 @@ class Ending:
     def on_evaluated(self, now: float) -> list[Effect]:
         return self._record(now) if self.phase == "evaluating" else []
 
-    # --- finished, drained ---------------------------------------------------------------------------------------------
+    # --- finished, drained -------------------------------------------------------------------------------------------
 
     def _record(self, now: float) -> list[Effect]:
         self.phase = "recording"

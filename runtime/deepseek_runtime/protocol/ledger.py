@@ -46,7 +46,7 @@ class Ledger:
         self._next_new = 0
         self._number = 0
 
-    # --- what the servers say ----------------------------------------------------------------------------------------
+    # --- what the servers say ---------------------------------------------------------------------------------------
 
     def rebuild(self, states: Mapping[int, SpanState]) -> dict[int, tuple[int, ...]]:
         """Chief 1: from the applied sets of all spans. Returns skips to be completed: g -> spans that lack it (5)."""
@@ -98,7 +98,7 @@ class Ledger:
     def complete(self) -> bool:
         return len(self.done) >= self.plan.count
 
-    # --- leases ------------------------------------------------------------------------------------------------------
+    # --- leases -----------------------------------------------------------------------------------------------------
 
     def lease(self, worker: Member, live: int) -> Lease | None:
         """The next range for `worker`: missing on some span first, then returned, then new ones (Chief 2)."""
@@ -173,7 +173,7 @@ class Ledger:
         if not self.report(g, having) and g not in self.done:
             heapq.heappush(self._missing if g in self._masks else self._returned, g)
 
-    # --- ranges that cannot be trained -------------------------------------------------------------------------------
+    # --- ranges that cannot be trained ------------------------------------------------------------------------------
 
     def may_skip(self, g: int) -> bool:
         """Chief 4: what any span has applied is never skipped but computed again."""

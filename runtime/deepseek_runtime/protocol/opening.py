@@ -91,7 +91,7 @@ class Opening:
     def number(self) -> int:
         return self._record.number
 
-    # --- what is there -----------------------------------------------------------------------------------------------
+    # --- what is there ----------------------------------------------------------------------------------------------
 
     def start(self, now: float) -> list[Effect]:
         """Terms 4: the named servers, and nobody else, are asked what they hold."""
@@ -205,7 +205,7 @@ class Opening:
         text = f"checkpoint of step {source.step} (term {source.term}) is passed over: {broken.error}"
         return [Note("CheckpointDamaged", text, True), FindCheckpoint(self.number, frozenset(self._skip))]
 
-    # --- restoreFrom: what was placed becomes the term's own first checkpoint ------------------------------------------
+    # --- restoreFrom: what was placed becomes the term's own first checkpoint ----------------------------------------
 
     def _on_foreign(self, done: dict[Member, Done], now: float) -> list[Effect]:
         broken = [answer for answer in done.values() if answer.error]
@@ -249,7 +249,7 @@ class Opening:
         self._retry = (now + min(30.0, 0.5 * 2**self._tries), FindCheckpoint(self.number, frozenset(self._skip)))
         return [Note("StoreUnreachable", f"the first checkpoint cannot be stored: {answer.error}; trying again", True)]
 
-    # --- no base anywhere: one worker initialises ----------------------------------------------------------------------
+    # --- no base anywhere: one worker initialises --------------------------------------------------------------------
 
     def _name_initialiser(self, now: float) -> list[Effect]:
         """Terms 7: one registered worker, another if it is lost. Each naming has a number."""
@@ -288,7 +288,7 @@ class Opening:
     def _send_initial(self) -> Ask:
         return Ask(self.number, f"send/{self.number}/{self._naming}", "send_initial", number=self._naming)
 
-    # --- base, drop, admit -------------------------------------------------------------------------------------------
+    # --- base, drop, admit ------------------------------------------------------------------------------------------
 
     def _base(self, base: WriteBase) -> list[Effect]:
         """Checkpoints 3: stored before anything opens."""
@@ -314,7 +314,7 @@ class Opening:
         self.result = replace(self._opened, states=states)
         return []
 
-    # --- time --------------------------------------------------------------------------------------------------------
+    # --- time -------------------------------------------------------------------------------------------------------
 
     def on_hello(self, now: float) -> list[Effect]:
         if self.phase == "naming" and self._initialiser is None:

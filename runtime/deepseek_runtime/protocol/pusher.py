@@ -27,6 +27,7 @@ from deepseek_runtime.protocol.effects import (
     StartRange,
 )
 from deepseek_runtime.protocol.messages import (
+    I64,
     Acknowledged,
     Answers,
     Ask,
@@ -34,7 +35,6 @@ from deepseek_runtime.protocol.messages import (
     FileRef,
     Grant,
     Hello,
-    I64,
     InitialPart,
     InitialTaken,
     Lease,
@@ -133,7 +133,7 @@ class Pusher:
         self._outbox: dict[str, _Outbox] = {}
         self._beat_at = -1e9
 
-    # --- terms -------------------------------------------------------------------------------------------------------
+    # --- terms ------------------------------------------------------------------------------------------------------
 
     def on_term(self, record: TermRecord, now: float) -> list[Effect]:
         """Terms 1: the newest term seen, never a lower one."""
@@ -203,7 +203,7 @@ class Pusher:
             self._training = None
         self.lease = lease
 
-    # --- messages ----------------------------------------------------------------------------------------------------
+    # --- messages ---------------------------------------------------------------------------------------------------
 
     def on_message(self, sender: Member, message: Message, now: float) -> list[Effect]:
         if self.record is None or self.left:
@@ -244,7 +244,7 @@ class Pusher:
         self.lease = lease
         return self._go_on(now)
 
-    # --- pull --------------------------------------------------------------------------------------------------------
+    # --- pull -------------------------------------------------------------------------------------------------------
 
     def _start_pull(self, now: float) -> list[Effect]:
         """Worker 2: what was published since our versions."""
@@ -287,7 +287,7 @@ class Pusher:
         self._training = self.lease
         return [StartRange(self.lease)]
 
-    # --- what the user's thread brings back ----------------------------------------------------------------------------
+    # --- what the user's thread brings back --------------------------------------------------------------------------
 
     def trained(
         self, difference: F32, integers: I64 | None, samples: int, stats: Mapping[str, Any], now: float
@@ -403,7 +403,7 @@ class Pusher:
             self.lease = None
         return self._go_on(now, beat=True)
 
-    # --- tickets -----------------------------------------------------------------------------------------------------
+    # --- tickets ----------------------------------------------------------------------------------------------------
 
     def _on_ask(self, ask: Ask, now: float) -> list[Effect]:
         if ask.kind == "leave":
@@ -457,7 +457,7 @@ class Pusher:
             return [Leave(False)]
         return []
 
-    # --- initial weights ---------------------------------------------------------------------------------------------
+    # --- initial weights --------------------------------------------------------------------------------------------
 
     def offered(
         self, number: int, space: Space, values: F32, integers: I64, fixed: FileRef | None, now: float
@@ -486,7 +486,7 @@ class Pusher:
             )
         return effects
 
-    # --- drain and flush ---------------------------------------------------------------------------------------------
+    # --- drain and flush --------------------------------------------------------------------------------------------
 
     def drain(self, now: float) -> list[Effect]:
         """Worker 7: after the present range, push e dense, then leave."""
@@ -517,7 +517,7 @@ class Pusher:
         key, self._flush = self._flush.key, None
         return [*self._tell(key, "flushed", {}, now), *self._go_on(now, beat=True)]
 
-    # --- what comes next ---------------------------------------------------------------------------------------------
+    # --- what comes next --------------------------------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:

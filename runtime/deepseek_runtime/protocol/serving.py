@@ -16,10 +16,10 @@ from deepseek_runtime.contract.records import TermRecord
 from deepseek_runtime.protocol import term as terms
 from deepseek_runtime.protocol.applied import AppliedSet
 from deepseek_runtime.protocol.effects import (
+    F32,
     Call,
     Effect,
     Failed,
-    F32,
     LoadParts,
     LogPush,
     Note,
@@ -28,6 +28,7 @@ from deepseek_runtime.protocol.effects import (
     WriteParts,
 )
 from deepseek_runtime.protocol.messages import (
+    I64,
     Admit,
     Answer,
     Answers,
@@ -38,7 +39,6 @@ from deepseek_runtime.protocol.messages import (
     EndLease,
     FileRef,
     Holdings,
-    I64,
     InitialPart,
     InitialTaken,
     Joined,
@@ -97,7 +97,7 @@ class Server:
         self._reports: dict[int, tuple[float, AppliedReport]] = {}
         self._next_report = 1
 
-    # --- terms -------------------------------------------------------------------------------------------------------
+    # --- terms ------------------------------------------------------------------------------------------------------
 
     @property
     def number(self) -> int:
@@ -126,7 +126,7 @@ class Server:
         self._joined_at = now
         return [Send(terms.chief(self.record), Joined(self.record.number))]
 
-    # --- messages ----------------------------------------------------------------------------------------------------
+    # --- messages ---------------------------------------------------------------------------------------------------
 
     def on_message(self, sender: Member, message: Message, now: float) -> list[Effect]:
         if self.record is None:
@@ -236,7 +236,7 @@ class Server:
         reply = Published(self.number, pull.branch, pull.number, updates, None if integers is None else integers.copy())
         return [Send(sender, reply)]
 
-    # --- orders ------------------------------------------------------------------------------------------------------
+    # --- orders -----------------------------------------------------------------------------------------------------
 
     def _on_order(self, order: Order) -> list[Effect]:
         assert self.record is not None
@@ -312,7 +312,7 @@ class Server:
         }
         return self._finish(Done(self.number, order.id), {})
 
-    # --- initial weights ---------------------------------------------------------------------------------------------
+    # --- initial weights --------------------------------------------------------------------------------------------
 
     def _begin_receiving(self, id: int, body: Receive) -> list[Effect]:
         if self._receiving is not None and not self.newer_naming(body.number):
@@ -371,7 +371,7 @@ class Server:
         """Terms 7: parts of one naming only."""
         return kept == number
 
-    # --- results and time --------------------------------------------------------------------------------------------
+    # --- results and time -------------------------------------------------------------------------------------------
 
     def on_result(self, call: Call, result: Any, now: float) -> list[Effect]:
         if not isinstance(call, WriteParts | LoadParts) or call.order not in self._working:

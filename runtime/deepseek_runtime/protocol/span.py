@@ -84,7 +84,7 @@ class Span:
             parts.rule.load(part.extra, part.extra_scalars)
         return span
 
-    # --- pushes ------------------------------------------------------------------------------------------------------
+    # --- pushes -----------------------------------------------------------------------------------------------------
 
     def push(self, worker: Member, push: Push, current: bool) -> tuple[Answer, bool]:
         """The answer to `worker`, and whether theta changed. `current`: the server's word on the push's lease.
@@ -145,7 +145,7 @@ class Span:
             self.applied.add(g)
             self.skipped.add(g)
 
-    # --- the published copy ------------------------------------------------------------------------------------------
+    # --- the published copy -----------------------------------------------------------------------------------------
 
     def publish(self) -> None:
         """Server 3: d = compress(theta - p); p += d; log it."""
@@ -183,7 +183,7 @@ class Span:
         """Worker 2: differences may only be added to the same line."""
         return held.line == self.line and held.count <= self.count
 
-    # --- checkpoints -------------------------------------------------------------------------------------------------
+    # --- checkpoints ------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> PartData:
         """Checkpoints 1: the span as it is now; what is applied later does not change it."""
@@ -215,4 +215,4 @@ def apply_update(codec: SpanCodec, update: Update, x: F32) -> None:
         codec.add(payload, x, 1.0)
 
 
-__all__ = ["LastAnswer", "PayloadError", "Payload", "Span", "SpanParts", "apply_update"]
+__all__ = ["LastAnswer", "Payload", "PayloadError", "Span", "SpanParts", "apply_update"]
