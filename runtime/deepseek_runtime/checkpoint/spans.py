@@ -1,0 +1,85 @@
+"""One span as a part of a checkpoint: the tensors' names, and what stands in the metadata (docs/formats/checkpoint.md).
+
+theta          float32 [n]   the weights; p is not stored: after a restore p = theta
+applied        int64 [1+k]   the watermark (all ranges below it are in), then the k ranges above it
+skipped        int64 [m]     ranges that are in as skipped
+integers       int64 [i]     span 0 only: the integer buffers
+rule/<name>    float32       state of the server's rule (momentum ...)
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from deepseek_runtime.checkpoint.index import part_path
+from deepseek_runtime.checkpoint.read import read_part_with_metadata
+from deepseek_runtime.checkpoint.store import Store, StoreError
+from deepseek_runtime.checkpoint.tensors import Array, Tensor
+from deepseek_runtime.checkpoint.write import write_part
+from deepseek_runtime.contract.version import CHECKPOINT_VERSION
+from deepseek_runtime.protocol.applied import AppliedSet
+from deepseek_runtime.protocol.effects import PartData
+from deepseek_runtime.protocol.messages import FileRef
+
+_RULE: Final = "rule/"
+
+
+def write_span(store: Store, term: int, step: int, data: PartData, theta: Tensor | None = None) -> FileRef:
+    """Stores one span. theta: what is written instead of data.theta (a SpanCopy). Raises StoreError."""
+    above = sorted(data.applied.above)
+    tensors: dict[str, Tensor] = {
+        "theta": data.theta if theta is None else theta,
+        "applied": np.array([data.applied.watermark, *above], np.int64),
+        "skipped": np.array(sorted(data.skipped), np.int64),
+    }
+    if data.integers is not None:
+        tensors["integers"] = data.integers
+    tensors.update({_RULE + name: array for name, array in data.extra.items()})
+    metadata = {
+        "version": str(CHECKPOINT_VERSION),
+        "term": str(term),
+        "step": str(step),
+        "span": str(data.span),
+        "ordinal": str(data.ordinal),
+        "lost": repr(data.lost),
+        "pushed": repr(data.pushed),
+        "residuals": json.dumps(data.residuals, sort_keys=True),
+        "rule": json.dumps(data.extra_scalars, sort_keys=True),
+    }
+    return write_part(store, part_path(term, step, data.span), tensors, metadata)
+
+
+def read_span(store: Store, ref: FileRef, span: int) -> PartData:
+    """The inverse of `write_span`. Raises StoreError: damaged also when the part is of another span."""
+    tensors, metadata = read_part_with_metadata(store, ref)
+    where = f"{store.uri}/{ref.path}"
+    try:
+        return _decode(tensors, metadata, span)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError("damaged", f"{where} is no part of span {span}: {error}") from error
+
+
+def _decode(tensors: Mapping[str, Array], metadata: Mapping[str, str], span: int) -> PartData:
+    if int(metadata["span"]) != span:
+        raise ValueError(f"it is of span {metadata['span']}")
+    applied = [int(g) for g in tensors["applied"]]
+    return PartData(
+        span=span,
+        theta=np.asarray(tensors["theta"], np.float32),
+        applied=AppliedSet(applied[0], set(applied[1:])),
+        skipped={int(g) for g in tensors["skipped"]},
+        ordinal=int(metadata["ordinal"]),
+        lost=float(metadata["lost"]),
+        residuals=_floats(metadata["residuals"]),
+        pushed=float(metadata["pushed"]),
+        integers=tensors.get("integers"),
+        extra={name.removeprefix(_RULE): array for name, array in tensors.items() if name.startswith(_RULE)},
+        extra_scalars=_floats(metadata["rule"]),
+    )
+
+
+def _floats(text: str) -> dict[str, float]:
+    document: Any = json.loads(text)
+    return {str(name): float(value) for name, value in document.items()}
