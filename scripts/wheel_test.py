@@ -19,6 +19,8 @@ REPORT = ROOT / "build" / "wheel-test.txt"
 EXAMPLE = ROOT / "examples" / "digits.yaml"
 TORCH = re.compile(r"^torch==[0-9.]+", re.MULTILINE)
 IMPORTS = "import torch, deepseek_operator, deepseek_runtime as runtime; print(runtime.__version__)"
+ROOM = 10 * 2**30
+"""Bytes of disk that an environment may take: torch with CUDA is 6 GB."""
 UNREACHABLE = ("dns error", "Failed to fetch", "error sending request", "Connection refused", "timed out")
 NO_WHEEL = re.compile(r"(\S+) has no (?:usable wheels|wheels with a matching Python)")
 
@@ -106,8 +108,11 @@ def main() -> int:
         wheel = build(uv)
         for interpreter in interpreters():
             label = f"wheel on Python {interpreter.version}"
-            if interpreter.left_out:
-                lines.append(f"{label}: left out, {interpreter.left_out}")
+            left_out = interpreter.left_out
+            if not left_out and shutil.disk_usage(WORK).free < ROOM:
+                left_out = f"less than {ROOM / 2**30:.0f} GiB of disk are free"
+            if left_out:
+                lines.append(f"{label}: left out, {left_out}")
                 continue
             environment = WORK / f"python-{interpreter.version}"
             start = time.monotonic()
