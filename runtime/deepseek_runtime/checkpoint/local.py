@@ -20,6 +20,8 @@ UNFINISHED: Final = ".unfinished-"
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What link() says on file systems that have none (FAT, some network ones)."""
 _AWAY: Final = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN, errno.EAGAIN}
 
 
@@ -42,9 +44,7 @@ class LocalStore(Store):
                 with open(temporary, "xb") as file:
                     file.write(data)
                     _sync(file)
-                try:
-                    os.link(temporary, target)
-                except FileExistsError:
+                if not _publish_new(temporary, target):
                     return False
             finally:
                 with suppress(FileNotFoundError):
@@ -132,6 +132,21 @@ class LocalStore(Store):
 def _unless_missing(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
+
+
+def _publish_new(temporary: Path, target: Path) -> bool:
+    """Gives a file its name unless the name is taken; True if it was free."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if target.exists():
+            return False
+        os.replace(temporary, target)
+    return True
 
 
 def _sync(file: BinaryIO) -> None:

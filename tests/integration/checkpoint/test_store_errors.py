@@ -1,5 +1,6 @@
 """What people read when a store cannot be used: what is wrong, and what would be right."""
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -113,6 +114,18 @@ def test_a_folder_that_may_not_be_written() -> None:
     with pytest.raises(StoreError) as caught:
         open_store(where).check()
     assert caught.value.kind in ("denied", "missing")
+
+
+def test_a_disk_without_hard_links_still_creates_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = open_store(str(tmp_path))
+    assert store.create("t1/base.json", b"first")
+    assert not store.create("t1/base.json", b"second")
+    assert store.get("t1/base.json") == b"first"
+    assert store.list(unfinished=True) == ["t1/base.json"]
 
 
 def test_a_local_root_is_made_and_need_not_exist_for_reading(tmp_path: Path) -> None:
