@@ -1,0 +1,137 @@
+"""From a job to what its members read: the config document, and the hash that says whether they must be replaced."""
+
+import hashlib
+import json
+from typing import Any
+
+from deepseek_operator.api.job import DeepseekJob
+from deepseek_operator.api.training import Training
+from deepseek_runtime.contract import config as contract
+from deepseek_runtime.contract.config import JobConfig, Timing
+
+
+def job_config(
+    job: DeepseekJob,
+    *,
+    uid: str,
+    generation: str,
+    etcd: tuple[str, ...],
+    checkpoint_uri_default: str,
+    code_dir: str | None = None,
+    bind: str = "tcp://127.0.0.1:0",
+    data_dir: str = "",
+    install: str = "local",
+    timing: Timing | None = None,
+) -> JobConfig:
+    """The config document of a job.
+
+    etcd: host:port each; checkpoint_uri_default: this job's own folder when the job names no storage, else ignored;
+    code_dir: where members find the user's code; data_dir: a member's own folder that survives its process.
+    """
+    checkpoint = job.spec.checkpoint
+    return JobConfig(
+        install=install,
+        namespace=job.namespace,
+        job=job.name,
+        uid=uid,
+        generation=generation,
+        etcd=etcd,
+        bind=bind,
+        data_dir=data_dir,
+        workers=job.spec.workers.replicas,
+        training=contract_training(job.spec.training, code_dir),
+        checkpoint=contract.Checkpoint(
+            uri=checkpoint_uri(job, uid, checkpoint_uri_default),
+            every_steps=checkpoint.every_steps,
+            keep=checkpoint.keep,
+            restore_from=checkpoint.restore_from,
+            storage_options=checkpoint.storage.options,
+        ),
+        timing=timing or Timing(),
+    )
+
+
+def checkpoint_uri(job: DeepseekJob, uid: str, default: str) -> str:
+    """The job's own folder in the store it names: with its uid, for a new job of an old name shares no lineage."""
+    uri = job.spec.checkpoint.storage.uri
+    return default if uri is None else f"{uri.rstrip('/')}/{job.namespace}/{job.name}/{uid}"
+
+
+def contract_training(training: Training, code_dir: str | None = None) -> contract.Training:
+    """`spec.training` with every default that depends on another field filled in."""
+    gradient = training.update.mode == "gradient"
+    update, staleness = training.update, training.staleness
+    compression, precision, evaluation = training.compression, training.precision, training.evaluation
+    scale = precision.loss_scale
+    return contract.Training(
+        task=training.task,
+        script=training.script,
+        code=code_dir,
+        args=training.args,
+        steps=training.steps,
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        seed=training.seed,
+        optimizer=_optimizer(training),
+        update=contract.Update(
+            mode=update.mode,
+            local_steps=_or(update.local_steps, 1 if gradient else 8),
+            momentum=_or(update.momentum, 0.9),
+            weight=update.weight,
+        ),
+        staleness=contract.Staleness(
+            mode=staleness.mode, max=1 if staleness.mode == "sync" else _or(staleness.max, 16)
+        ),
+        compression=contract.Compression(
+            method=compression.method, ratio=_or(compression.ratio, 0.05), value_bits=_or(compression.value_bits, 2)
+        ),
+        precision=contract.Precision(
+            compute=precision.compute,
+            loss_scale=contract.LossScale() if scale is None else contract.LossScale(**scale.model_dump()),
+        ),
+        evaluation=contract.Evaluation(every_steps=evaluation.every_steps),
+    )
+
+
+def intent_hash(job: DeepseekJob, code_digest: str = "") -> str:
+    """16 hex digits over what makes members different: another value means that they are replaced.
+
+    What is free to change (changes.py) does not enter, nor does where the code lies (its digest does), nor a default:
+    a newer operator with more fields gives an old job the hash that it had.
+    """
+    training = contract_training(job.spec.training).model_dump(mode="json", exclude_defaults=True)
+    for free in ("steps", "epochs", "evaluation"):
+        training.pop(free, None)
+    intent = {
+        "training": training,
+        "code": code_digest,
+        "image": job.spec.image,
+        "pods": {
+            role: part.model_dump(mode="json", by_alias=True, exclude_defaults=True, include={"resources", "pod"})
+            for role, part in (("server", job.spec.servers), ("worker", job.spec.workers))
+        },
+    }
+    text = json.dumps(intent, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _optimizer(training: Training) -> contract.Optimizer | None:
+    optimizer = training.optimizer
+    if optimizer is None:
+        return None if training.task is None else contract.Optimizer()
+    first, second = optimizer.betas or (0.9, 0.999)
+    return contract.Optimizer(
+        name=optimizer.name,
+        lr=optimizer.lr,
+        momentum=_or(optimizer.momentum, 0.0),
+        weight_decay=optimizer.weight_decay,
+        betas=(first, second),
+        schedule=optimizer.schedule,
+        warmup_steps=optimizer.warmup_steps,
+        clip_norm=optimizer.clip_norm,
+    )
+
+
+def _or(value: Any, default: Any) -> Any:
+    """Not `or`: 0 is a value."""
+    return default if value is None else value

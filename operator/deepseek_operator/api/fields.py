@@ -1,0 +1,77 @@
+"""What all models of the resource share: how they read, and the kinds of values that several of them hold.
+
+The models are the one source of parsing, defaults, reference docs and (issue 2 of 3) the CRD, whose schemas know
+little: hence no gt/lt, no tuples, no sets, no default_factory, no discriminated unions.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class Section(BaseModel):
+    """A mapping of the manifest. camelCase outside; unknown keys are ignored here and refused by strict.py.
+
+    Values are taken as written: `"32"` is no number, `1` no text. NaN and infinities are refused.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """What a field takes, in words, where its type and bounds do not say it. Metadata of an annotation."""
+
+    words: str
+
+
+MAX_STEPS = 1_000_000_000_000
+"""Far above any job, far below what a JSON number holds exactly: larger ones are slips of the keyboard."""
+MAX_SECONDS = 2_147_483_647
+
+Steps = Annotated[int, Field(ge=1, le=MAX_STEPS)]
+StepsOrNever = Annotated[int, Field(ge=0, le=MAX_STEPS)]
+Factor = Annotated[float, Field(ge=0.0, le=0.9999)]
+"""A momentum or decay: 1 would never forget."""
+
+
+def _quantity_text(value: object) -> object:
+    """`cpu: 2` is how people write it, and how Kubernetes reads it: the one place where a number becomes text."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Quantity = Annotated[
+    str,
+    BeforeValidator(_quantity_text),
+    Field(
+        pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+        max_length=32,
+        json_schema_extra={"x-kubernetes-int-or-string": True},
+    ),
+    Right("a quantity as Kubernetes writes it, such as 500m, 2 or 4Gi"),
+]
+LabelKey = Annotated[
+    str,
+    Field(pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$", max_length=317),
+    Right("a label's key, such as disktype or example.com/team"),
+]
+LabelValue = Annotated[
+    str,
+    Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$"),
+    Right("at most 63 letters, digits, '-', '_' or '.'; numbers and true/false in quotes"),
+]
+ObjectName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253),
+    Right("the name of an object in the same namespace: small letters, digits, '-' and '.'"),
+]
