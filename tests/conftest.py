@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 TESTS = Path(__file__).parent
-TIME_LIMITS = {"unit": 60, "integration": 300}
+TIME_LIMITS = {"unit": 60, "integration": 300, "simulator": 300}
 """Seconds. A limit ends a test that hangs; it says nothing about how fast one should be."""
 
 # Deadlines would measure the machine, not the code; the same examples each time make a failure repeatable.
@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in TIME_LIMITS:
-            item.add_marker(getattr(pytest.mark, folder))
+            item.add_marker(pytest.mark.integration if folder == "integration" else pytest.mark.unit)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(TIME_LIMITS[folder]))
 
