@@ -29,7 +29,7 @@ def evaluate_model(model: nn.Module, evaluate: Callable[[nn.Module], Mapping[str
 
 def _number(name: str, value: object) -> float:
     if isinstance(value, torch.Tensor) and value.numel() == 1:
-        return float(value)
+        return float(value.detach())
     if isinstance(value, Real):
         return float(value)
     raise TypeError(f"evaluate(model) must return {{name: number}}, but {name!r} is {type(value).__name__}")

@@ -38,7 +38,7 @@ def run_script(path: str | Path, args: Mapping[str, Any], feed: Feed) -> Session
         raise JobRefused(
             USER_CODE,
             "NoSession",
-            f"{script.name} ended without calling deepseek_runtime.join(model, optimizer, dataset): nothing was trained",
+            f"{script.name} ended without calling deepseek_runtime.join(model, optimizer, dataset): it trained nothing",
         )
     return seat.session
 
@@ -53,8 +53,8 @@ def command_line(args: Mapping[str, Any]) -> list[str]:
         words.append(f"--{key}")
         if value is True:
             continue
-        for item in value if isinstance(value, list | tuple) else [value]:
-            words.append(json.dumps(item) if isinstance(item, dict) else str(item))
+        items = value if isinstance(value, list | tuple) else [value]
+        words += [json.dumps(item) if isinstance(item, dict) else str(item) for item in items]
     return words
 
 

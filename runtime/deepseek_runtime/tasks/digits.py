@@ -91,9 +91,7 @@ def stratified(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.ND
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-    )
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 def _read() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
