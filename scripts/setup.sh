@@ -7,6 +7,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Two makes at once: the second waits, then finds all done.
+mkdir -p build
+exec 9> build/.setup.lock
+flock --timeout 1800 9
+
 venv=.venv
 stamp=$venv/.setup
 state=$(cat pyproject.toml requirements.lock requirements-torch.lock scripts/setup.sh | sha256sum)
