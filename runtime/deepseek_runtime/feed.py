@@ -44,8 +44,9 @@ class Description:
     moments: Callable[[], Tensors]
     """The optimizer's state as flat arrays: `<parameter name>/<state key>` (float32 of the parameter's shape, or
     0-d), called between ranges on the session's thread when the chief wants them in a checkpoint."""
-    load_moments: Callable[[Tensors], None]
-    """After a restore, before the next range; an empty mapping resets the optimizer (warm-up anew)."""
+    load_moments: Callable[[Tensors, bool], None]
+    """(moments, initial), when a branch is joined, before its first range. An empty mapping resets the optimizer; its
+    learning rate then rises anew, unless the branch begins at the initial weights."""
     tied: Mapping[str, str] = field(default_factory=dict)
     """Further names of tied tensors in the state dict -> the name under which `space` or `fixed` has them: export
     needs them, or the bare model's strict load fails."""

@@ -16,7 +16,8 @@ from deepseek_runtime.session import Session, feed_of_job
 
 
 def run_script(path: str | Path, args: Mapping[str, Any], feed: Feed) -> Session:
-    """Runs `path` as `__main__`, its folder first on sys.path and as the working folder, until it ends.
+    """Runs `path` as `__main__` until it ends; its folder is first on sys.path, `training.code` (or else the script's
+    folder too) on it and the working folder.
 
     Returns the session that it joined with; `finished` is false when the script left its loop before the job was
     over. Raises JobRefused (66: no such file; 65: it never called join); what the script raises goes through, but
@@ -28,7 +29,8 @@ def run_script(path: str | Path, args: Mapping[str, Any], feed: Feed) -> Session
             MISSING_INPUT, "ScriptNotFound", f"training.script: there is no file {Path(path).name} in training.code"
         )
     seed_start(feed.training.seed)
-    with feed_of_job(feed) as seat, _as_started(script, command_line(args)):
+    folder = Path(feed.training.code).resolve() if feed.training.code else script.parent
+    with feed_of_job(feed) as seat, _as_started(script, folder, command_line(args)):
         try:
             runpy.run_path(str(script), run_name="__main__")
         except SystemExit as end:
@@ -59,14 +61,14 @@ def command_line(args: Mapping[str, Any]) -> list[str]:
 
 
 @contextmanager
-def _as_started(script: Path, words: list[str]) -> Iterator[None]:
-    argv, folder, paths = sys.argv, Path.cwd(), list(sys.path)
+def _as_started(script: Path, folder: Path, words: list[str]) -> Iterator[None]:
+    argv, before, paths = sys.argv, Path.cwd(), list(sys.path)
     sys.argv = [str(script), *words]
-    sys.path.insert(0, str(script.parent))
-    os.chdir(script.parent)
+    sys.path[:0] = list(dict.fromkeys([str(script.parent), str(folder)]))
+    os.chdir(folder)
     try:
         yield
     finally:
         sys.argv = argv
         sys.path[:] = paths
-        os.chdir(folder)
+        os.chdir(before)

@@ -125,6 +125,8 @@ class Session:
         """Whether the present batch is run again, after it came out non-finite."""
         self.finished = False
         """Whether the feed has said that there is no more to do."""
+        self.metrics: dict[str, float] = {}
+        """Of the last evaluation; in a job only in the worker that ran it."""
         self._feed = feed
         training = feed.training
         self._seed = training.seed
@@ -263,7 +265,8 @@ class Session:
     def _answer(self, ticket: Evaluate) -> None:
         self._space.write(ticket.x, ticket.integers)
         seed_range(self._seed, ticket.step)
-        self._feed.evaluated(ticket.step, evaluate_model(self.model, self._evaluate))
+        self.metrics = evaluate_model(self.model, self._evaluate)
+        self._feed.evaluated(ticket.step, self.metrics)
 
     def _end(self) -> None:
         self.finished = True
@@ -283,11 +286,11 @@ class Session:
         optimizer = self._update.optimizer
         return read_moments(optimizer, self._space.names) if optimizer is not None else {}
 
-    def _load_moments(self, moments: Tensors) -> None:
+    def _load_moments(self, moments: Tensors, initial: bool) -> None:
         optimizer = self._update.optimizer
         if optimizer is not None:
             write_moments(optimizer, self._space.names, moments)
-        if not moments:
+        if not moments and not initial:
             self._update.warm_up()
 
 

@@ -90,12 +90,6 @@ class LocalUpdate:
         self._last = self._base
         self._local_steps = training.update.local_steps
         self._warm_steps = self._warm_done = 0
-        if in_job and training.optimizer is not None and self._base[0] != training.optimizer.lr:
-            log.info(
-                "the script's optimizer has lr %g, training.optimizer.lr %g is not used (its schedule is)",
-                self._base[0],
-                training.optimizer.lr,
-            )
 
     def check(self) -> None:
         """Before each range. Raises JobRefused (65) when user code moves the learning rate itself."""
@@ -108,7 +102,12 @@ class LocalUpdate:
             )
 
     def warm_up(self) -> None:
-        """After moments were lost: the rate rises over two ranges, while the optimizer gathers them anew."""
+        """After moments were lost: the rate rises over two ranges, while the optimizer gathers them anew.
+
+        Plain SGD has none to lose.
+        """
+        if isinstance(self.optimizer, torch.optim.SGD) and not any(g["momentum"] for g in self.optimizer.param_groups):
+            return
         self._warm_steps, self._warm_done = 2 * self._local_steps, 0
 
     def begin(self) -> None:

@@ -87,7 +87,7 @@ def find_checkpoint(
 
     Raises StoreError: missing when there is none, with what is there.
     """
-    root, name = _split(uri)
+    root, name = split_uri(uri)
     store = open_store(root, options, volatile=volatile)
     if name is not None:
         return store, Choice(read_index(store, *name))
@@ -138,7 +138,7 @@ def clean(store: Store, term: int, keep: int) -> list[Step]:
     return doomed
 
 
-def _split(uri: str) -> tuple[str, Step | None]:
+def split_uri(uri: str) -> tuple[str, Step | None]:
     pieces = uri.split("/")
     name = index_name("/".join(pieces[-3:])) if len(pieces) >= 3 else None
     if name is None:

@@ -72,10 +72,11 @@ class Registrar:
             seat, wanted = self._seat, self._wanted
             if seat is None or wanted is None:
                 return
-            had, has = before.registrations.get(seat), after.registrations.get(seat)
+            has = after.registrations.get(seat)
             if has is not None and has.incarnation > wanted.incarnation:
                 self._supersede(has)
-            elif has is None and (had is not None or after.listed_at != before.listed_at):
+            elif has is None:
+                # Or not delivered yet; then it is written once more. A put and a delete may come as one change.
                 self._gone = True
             elif before.unknown_since is None:
                 return

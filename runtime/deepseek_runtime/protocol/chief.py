@@ -172,7 +172,7 @@ class Chief:
             lease,
             opened.fixed,
             opened.moments,
-            opened.source_uri,
+            opened.restored[1] if opened.restored is not None else 1,
         )
         return [*effects, Send(worker, welcome)]
 

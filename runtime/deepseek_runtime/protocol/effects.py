@@ -65,6 +65,7 @@ class Found:
     samples: int
     fixed: FileRef | None
     moments: FileRef | None
+    tied: Mapping[str, str] = field(default_factory=dict)
     foreign: bool = False
     """From restoreFrom: it is stored as the term's own first checkpoint before anything opens."""
     loss_scale: float | None = None
@@ -83,6 +84,7 @@ class WriteIndex:
     fixed: FileRef | None
     moments: FileRef | None
     loss_scale: float | None = None
+    tied: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,8 @@ class Adopt:
     samples: int
     fixed: FileRef | None
     moments: FileRef | None
-    source_uri: str
+    step: int
+    """Of the checkpoint that the branch begins from; 0: the initial weights."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def decode(message: WireMessage) -> messages.Message:
     kind = _KINDS.get(message.kind)
     if kind is None:
         raise BadMessage(f"no such message: {message.kind!r}")
-    buffers = [memoryview(buffer) for buffer in message.buffers]
+    buffers = [memoryview(typing.cast(bytes, buffer)) for buffer in message.buffers]
     decoded = _coder(kind).decode(message.fields, buffers)
     return typing.cast(messages.Message, decoded)
 

@@ -55,8 +55,8 @@ class Source:
     """By span."""
     weights_only: bool = False
     """restoreFrom with other samples, batchSize, localSteps or seed: no applied sets."""
-    uri: str = ""
-    """Where the parts lie, if not in the job's own folder."""
+    foreign: bool = False
+    """The parts lie where restoreFrom says, not in the job's own folder."""
 
 
 # --- worker to chief -------------------------------------------------------------------------------------------------
@@ -110,8 +110,8 @@ class Welcome:
     """The claimed range under a new lease; None: claim nothing, or refused."""
     fixed: FileRef | None
     moments: FileRef | None
-    source_uri: str = ""
-    """Where fixed and moments lie, if not in the job's own folder."""
+    step: int = 0
+    """Of the checkpoint that the branch begins from; 0: the initial weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +270,8 @@ class Place:
     space: Mapping[str, Any]
     spans: tuple[int, ...]
     source: Source | None
+    samples: int
+    """Length of the data set: what the schedule follows from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +359,7 @@ class AppliedReport:
     pushes: tuple[Mapping[str, Any], ...] = ()
     """For metrics: g, samples, loss, staleness, worker (server 0 only)."""
     wire_bytes: int = 0
-    """Of this server since its start, both ways."""
+    """Of this server since the term's start, both ways."""
     residuals: Mapping[str, float] = field(default_factory=dict)
     """Sum over its spans of |e| by worker ("" for what is lost for good)."""
     pushed: float = 0.0

@@ -7,7 +7,7 @@ Nothing is admitted before the base of the term is stored (protocol.md, Terms 3 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from deepseek_runtime.contract import exit_codes
@@ -59,10 +59,10 @@ class Opened:
     samples: int
     fixed: FileRef | None
     moments: FileRef | None
-    source_uri: str
     restored: tuple[int, int] | None
     states: Mapping[int, SpanState]
     loss_scale: float | None = None
+    tied: Mapping[str, str] = field(default_factory=dict)
 
 
 class Opening:
@@ -155,6 +155,23 @@ class Opening:
         return [Note("StoreUnreachable", f"term {self.number} cannot open: {failed.text}; trying again", True)]
 
     def _on_found(self, found: Found, now: float) -> list[Effect]:
+        if found.foreign and not self._workers.seen:
+            # Whether it is the same data, only a worker can say.
+            self._retry = (now + 0.5, FindCheckpoint(self.number, frozenset(self._skip)))
+            return []
+        effects: list[Effect] = []
+        if found.foreign:
+            samples = self._workers.seen[min(self._workers.seen)].hello.samples
+            if found.source.weights_only or samples != found.samples:
+                source = replace(found.source, weights_only=True)
+                found = replace(found, source=source, samples=samples, moments=None)
+                text = (
+                    "restoreFrom: other samples, batchSize, localSteps or seed: only the weights are taken, from step 0"
+                )
+                effects.append(Note("WeightsOnly", text, True))
+        return [*effects, *self._begin_from(found, now)]
+
+    def _begin_from(self, found: Found, now: float) -> list[Effect]:
         space = Space.from_json(found.space)
         going_on = self.continues(len(space.spans))
         source = None if going_on is not None else found.source
@@ -164,7 +181,15 @@ class Opening:
         if source is not None and not found.foreign:
             restored = (source.term, source.step)
         self._opened = Opened(
-            branch, space, found.samples, found.fixed, found.moments, found.source.uri, restored, {}, found.loss_scale
+            branch,
+            space,
+            found.samples,
+            found.fixed,
+            found.moments,
+            restored,
+            {},
+            found.loss_scale,
+            found.tied,
         )
         self._continues = going_on
         return self._place(found.space, branch, source, found.foreign and source is not None, now)
@@ -179,7 +204,7 @@ class Opening:
             part = None
             if source is not None:
                 part = replace(source, parts={span: source.parts[span] for span in spans})
-            bodies[server] = Place(branch, space, spans, part)
+            bodies[server] = Place(branch, space, spans, part, self._opened.samples)
         return self._orders.give(bodies, self._on_foreign if foreign else self._on_placed, now)
 
     def _on_placed(self, done: dict[Member, Done], now: float) -> list[Effect]:
@@ -239,6 +264,7 @@ class Opening:
                 opened.fixed,
                 opened.moments,
                 opened.loss_scale,
+                opened.tied,
             )
         ]
 
@@ -272,7 +298,7 @@ class Opening:
         self.phase = "offered"
         space = Space.from_json(body["space"])
         fixed = FileRef(**body["fixed"]) if body.get("fixed") else None
-        self._opened = Opened(self.number, space, int(body["samples"]), fixed, None, "", None, {})
+        self._opened = Opened(self.number, space, int(body["samples"]), fixed, None, None, {}, None, body["tied"])
         naming = self._naming
 
         def stored(done: dict[Member, Done], now: float) -> list[Effect]:

@@ -189,7 +189,14 @@ class Pusher:
         self.lease = self._training = self.pending = None
         self._flushing = False
         return [
-            Adopt(welcome.branch, welcome.space, welcome.samples, welcome.fixed, welcome.moments, welcome.source_uri)
+            Adopt(
+                welcome.branch,
+                welcome.space,
+                welcome.samples,
+                welcome.fixed,
+                welcome.moments,
+                welcome.step,
+            )
         ]
 
     def _take_back(self, lease: Lease | None) -> None:
@@ -460,14 +467,27 @@ class Pusher:
     # --- initial weights --------------------------------------------------------------------------------------------
 
     def offered(
-        self, number: int, space: Space, values: F32, integers: I64, fixed: FileRef | None, now: float
+        self,
+        number: int,
+        space: Space,
+        values: F32,
+        integers: I64,
+        fixed: FileRef | None,
+        tied: Mapping[str, str],
+        now: float,
     ) -> list[Effect]:
         """The user's thread has built the initial model."""
         if number != self._naming or self.record is None:
             return []
         self._initial, self._initial_space = (values, integers), space
         reference = {"path": fixed.path, "sha256": fixed.sha256, "size": fixed.size} if fixed is not None else None
-        body = {"number": number, "space": space.to_json(), "samples": self._samples, "fixed": reference}
+        body = {
+            "number": number,
+            "space": space.to_json(),
+            "samples": self._samples,
+            "fixed": reference,
+            "tied": dict(tied),
+        }
         return self._tell(f"offer/{self.record.number}/{number}", "offer", body, now)
 
     def _send_initial(self, number: int) -> list[Effect]:

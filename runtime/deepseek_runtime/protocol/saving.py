@@ -119,6 +119,7 @@ class Saving:
                 opened.fixed,
                 running.moments,
                 self.loss_scale,
+                opened.tied,
             )
         ]
 

@@ -60,7 +60,8 @@ from deepseek_runtime.protocol.messages import (
 from deepseek_runtime.protocol.span import Span, SpanParts
 from deepseek_runtime.space import Space
 
-BuildParts = Callable[[Space, int], SpanParts]
+BuildParts = Callable[[Space, int, int], SpanParts]
+"""(space, span, length of the data set)"""
 
 
 @dataclass(slots=True)
@@ -84,6 +85,7 @@ class Server:
         self.spans: dict[int, Span] = {}
         self.admitted = False
         self.wire_bytes = 0
+        self._wire_before = 0
         self._build = build
         self._resend = resend
         self._staged: dict[int, Span] = {}
@@ -111,6 +113,7 @@ class Server:
         if not self.follows(record):
             return []
         self.record = record
+        self._wire_before = self.wire_bytes
         self.admitted = False
         self._ended.clear()
         self._done.clear()
@@ -204,7 +207,13 @@ class Server:
         if push.lease is not None and push.stats and 0 in applied:
             pushes = ({"g": push.lease.g, "worker": str(sender), "samples": push.samples, **push.stats},)
         report = AppliedReport(
-            self.number, self._next_report, ranges, pushes, self.wire_bytes, self.residuals(), self.pushed()
+            self.number,
+            self._next_report,
+            ranges,
+            pushes,
+            self.wire_bytes - self._wire_before,
+            self.residuals(),
+            self.pushed(),
         )
         self._next_report += 1
         self._reports[report.number] = (now, report)
@@ -307,7 +316,9 @@ class Server:
         assert body.source is not None
         space = Space.from_json(body.space)
         self._staged = {
-            index: Span.restored(part, self._build(space, index), body.branch, self.number, body.source.weights_only)
+            index: Span.restored(
+                part, self._build(space, index, body.samples), body.branch, self.number, body.source.weights_only
+            )
             for index, part in parts.items()
         }
         return self._finish(Done(self.number, order.id), {})

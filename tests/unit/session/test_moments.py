@@ -67,7 +67,7 @@ class Watched(Alone):
 
     def skip_moments(self) -> None:
         self.seen = self.description.moments()
-        self.description.load_moments({})
+        self.description.load_moments({}, False)
 
 
 def test_a_session_without_moments_warms_up_anew() -> None:

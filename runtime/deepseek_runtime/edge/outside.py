@@ -1,0 +1,263 @@
+"""Calls to store and etcd, off the loop: each has a thread; results come back through a queue and wake the post."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from deepseek_runtime.checkpoint import choose
+from deepseek_runtime.checkpoint.index import Index, PartRef, StoredFile, moments_path, write_base, write_index
+from deepseek_runtime.checkpoint.read import verify_part
+from deepseek_runtime.checkpoint.spans import read_span, write_span
+from deepseek_runtime.checkpoint.store import PIECE, Store, StoreError, open_store
+from deepseek_runtime.checkpoint.writer import Writer
+from deepseek_runtime.contract.config import JobConfig
+from deepseek_runtime.contract.names import Member
+from deepseek_runtime.membership import Membership, Unavailable
+from deepseek_runtime.protocol.effects import (
+    Call,
+    Clean,
+    Failed,
+    FindCheckpoint,
+    Found,
+    ListWorkers,
+    LoadParts,
+    ReadTerm,
+    WriteBase,
+    WriteIndex,
+    WriteParts,
+    WriteState,
+)
+from deepseek_runtime.protocol.lineage import Base, Step
+from deepseek_runtime.protocol.messages import FileRef, Source
+
+logger = logging.getLogger(__name__)
+WAITING = 64
+
+
+class Etcd:
+    """One thread for calls that wait for etcd, in the order given."""
+
+    def __init__(self, membership: Membership, done: Callable[[Any, Any], None], grace: float) -> None:
+        self._membership = membership
+        self._done = done
+        self._grace = grace
+        self._silent_at: float | None = None
+        self._queue: queue.Queue[tuple[Any, Callable[[], Any]] | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._run, name="etcd-calls", daemon=True)
+        self._thread.start()
+
+    def call(self, call: ReadTerm | WriteState | ListWorkers) -> None:
+        if isinstance(call, ReadTerm):
+            self.submit(call, self._membership.read_term)
+        elif isinstance(call, WriteState):
+            self.submit(call, lambda: self._membership.put_state(call.state, call.term))
+        else:
+            self.submit(call, self._workers)
+
+    def submit(self, call: Any, do: Callable[[], Any]) -> bool:
+        """False when too much waits already: the caller comes again by its own clock."""
+        try:
+            self._queue.put_nowait((call, do))
+        except queue.Full:
+            self._done(call, Failed("etcd", "too many calls wait for etcd"))
+            return False
+        return True
+
+    def observe(self) -> None:
+        """Notes silence: a listing counts only when etcd has been there for `grace` seconds (protocol.md, End)."""
+        if self._membership.view().unknown_since is not None:
+            self._silent_at = time.monotonic()
+
+    def _workers(self) -> tuple[Member, ...] | Failed:
+        self._membership.read_term()  # etcd answers now
+        view = self._membership.view()
+        listed = view.listed_at if view.emptied and view.listed_at is not None else None
+        for since in (self._silent_at, listed):
+            if since is not None and time.monotonic() - since < self._grace:
+                return Failed("etcd", "etcd has been back for too short a time")
+        return tuple(
+            Member(role, index, registration.incarnation)
+            for (role, index), registration in view.registrations.items()
+            if role == "worker"
+        )
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            call, do = item
+            try:
+                result = do()
+            except Unavailable as error:
+                result = Failed("etcd", str(error))
+            self._done(call, result)
+
+    def close(self, timeout: float) -> None:
+        try:
+            self._queue.put(None, timeout=timeout)
+        except queue.Full:
+            return
+        self._thread.join(timeout)
+
+
+class Storage:
+    """The job's checkpoint store, on the writer's thread. Opened on that thread, so a dead store stops nobody."""
+
+    def __init__(self, config: JobConfig, done: Callable[[Any, Any], None]) -> None:
+        self._config = config
+        self._done = done
+        self._writer: Writer | None = None
+        self._opening = threading.Lock()
+
+    def call(self, call: Call) -> None:
+        try:
+            writer = self._open()
+        except StoreError as error:
+            self._done(call, Failed(error.kind, error.message))
+            return
+        do: Callable[[Store], Any]
+        if isinstance(call, WriteParts):
+            do = lambda store: _write_parts(store, call)  # noqa: E731
+        elif isinstance(call, LoadParts):
+            do = lambda store: _load_parts(self._config, store, call)  # noqa: E731
+        elif isinstance(call, FindCheckpoint):
+            do = lambda store: _find(self._config, store, call)  # noqa: E731
+        elif isinstance(call, WriteIndex):
+            do = lambda store: _write_index(self._config, store, call)  # noqa: E731
+        elif isinstance(call, WriteBase):
+            do = lambda store: write_base(store, call.term, _base(call))  # noqa: E731
+        elif isinstance(call, Clean):
+            do = lambda store: _clean(store, call.term, self._config.checkpoint.keep)  # noqa: E731
+        else:
+            raise TypeError(f"not a call to the store: {call}")
+        if not writer.submit(do, lambda result: self._done(call, _result(result))):
+            self._done(call, Failed("unreachable", "the store is too slow: too much waits for it"))
+
+    def _open(self) -> Writer:
+        with self._opening:
+            if self._writer is None:
+                checkpoint = self._config.checkpoint
+                # Few tries: the machines above repeat with their own back-off, and say so.
+                self._writer = Writer(open_store(checkpoint.uri, checkpoint.storage_options), waiting=16, tries=3)
+            return self._writer
+
+    def close(self, timeout: float) -> None:
+        if self._writer is not None:
+            self._writer.close(timeout)
+            self._writer.store.close()
+
+
+def _result(result: Any) -> Any:
+    return Failed(result.kind, result.message) if isinstance(result, StoreError) else result
+
+
+def _write_parts(store: Store, call: WriteParts) -> dict[int, FileRef]:
+    return {part.span: write_span(store, call.term, call.step, part) for part in call.parts}
+
+
+def _load_parts(config: JobConfig, store: Store, call: LoadParts) -> Any:
+    if not call.source.foreign:
+        return {span: read_span(store, call.source.parts[span], span) for span in call.spans}
+    # By what the person wrote, not by the store's own name: that has lost any credentials.
+    root, _ = choose.split_uri(config.checkpoint.restore_from or "")
+    foreign = open_store(root, config.checkpoint.storage_options)
+    try:
+        return {span: read_span(foreign, call.source.parts[span], span) for span in call.spans}
+    finally:
+        foreign.close()
+
+
+def _clean(store: Store, term: int, keep: int) -> None:
+    choose.clean(store, term, keep)
+
+
+def _base(call: WriteBase) -> Base:
+    if call.restored is not None:
+        return Base(restored=Step(*call.restored))
+    return Base(continues=call.continues)
+
+
+def _find(config: JobConfig, store: Store, call: FindCheckpoint) -> Found | None:
+    """The newest of the job's own lineage; without one, what restoreFrom names."""
+    choice = choose.choose(store, call.term, call.skip)
+    if choice is not None:
+        for step, why in choice.passed_over:
+            logger.warning("checkpoint of step %d (term %d) is passed over: %s", step.step, step.term, why)
+        return _found(choice.index)
+    if config.checkpoint.restore_from is None:
+        store.check()
+        return None
+    foreign, named = choose.find_checkpoint(config.checkpoint.restore_from, config.checkpoint.storage_options)
+    try:
+        return _adopted(config, store, foreign, named.index, call.term)
+    finally:
+        foreign.close()
+
+
+def _adopted(config: JobConfig, store: Store, foreign: Store, index: Index, term: int) -> Found:
+    """What restoreFrom names, with the files that are not spans copied into the job's own folder."""
+    found = _found(index)
+    training = config.training
+    same = (index.batch_size, index.local_steps, index.seed) == (
+        training.batch_size,
+        training.update.local_steps,
+        training.seed,
+    )
+    fixed = _copied(foreign, store, found.fixed, found.fixed.path) if found.fixed else None
+    moments = None
+    if found.moments is not None and same:
+        moments = _copied(foreign, store, found.moments, moments_path(term, index.step))
+    source = replace(found.source, weights_only=not same, foreign=True)
+    return replace(found, source=source, fixed=fixed, moments=moments, foreign=True)
+
+
+def _copied(foreign: Store, store: Store, file: FileRef, path: str) -> FileRef:
+    verify_part(foreign, file)
+    with foreign.open_read(file.path) as source, store.open_write(path) as sink:
+        while piece := source.read(PIECE):
+            sink.write(piece)
+    return replace(file, path=path)
+
+
+def _found(index: Index) -> Found:
+    parts = {part.span: part.ref for part in index.parts}
+    return Found(
+        Source(index.term, index.step, parts),
+        index.space,
+        index.samples,
+        index.fixed.ref if index.fixed else None,
+        index.moments.ref if index.moments else None,
+        index.aliases,
+        False,
+        index.loss_scale,
+    )
+
+
+def _write_index(config: JobConfig, store: Store, call: WriteIndex) -> None:
+    training = config.training
+    index = Index(
+        job=config.job,
+        term=call.term,
+        step=call.step,
+        parent=Step(*call.parent) if call.parent is not None else None,
+        created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        space=dict(call.space),
+        parts=tuple(PartRef(span=span, **_fields(ref)) for span, ref in sorted(call.parts.items())),
+        fixed=StoredFile.of(call.fixed) if call.fixed else None,
+        moments=StoredFile.of(call.moments) if call.moments else None,
+        loss_scale=call.loss_scale,
+        aliases=dict(call.tied),
+        samples=call.samples,
+        batch_size=training.batch_size,
+        local_steps=training.update.local_steps,
+        seed=training.seed,
+        steps_total=training.steps or 0,
+    )
+    write_index(store, index)
+
+
+def _fields(ref: FileRef) -> dict[str, Any]:
+    return {"path": ref.path, "sha256": ref.sha256, "size": ref.size}

@@ -1,0 +1,67 @@
+"""What the chief writes to etcd for people: one record, at most every `progressSeconds`."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from deepseek_runtime.contract.config import JobConfig
+from deepseek_runtime.contract.records import CheckpointRef, Progress
+from deepseek_runtime.protocol.chief import Chief
+from deepseek_runtime.protocol.effects import Note
+
+
+@dataclass(slots=True)
+class Reporter:
+    """One a chief process. `earlier` is what a chief before this one had written: sums go on from there."""
+
+    config: JobConfig
+    earlier: Progress | None = None
+    events: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+    _next: int = 1
+
+    def adopt(self, earlier: Progress | None) -> None:
+        self.earlier = earlier
+        if earlier is not None and earlier.events:
+            self.events.extend(earlier.events)
+            self._next = int(earlier.events[-1].split(" ", 1)[0]) + 1
+
+    def note(self, note: Note) -> None:
+        self.events.append(f"{self._next} {note.reason} {note.text}"[:500])
+        self._next += 1
+
+    def record(self, chief: Chief, now: float, wall: float) -> Progress | None:
+        """None before the term has opened."""
+        ledger, opened, saving = chief.ledger, chief.opened, chief.saving
+        if ledger is None or opened is None or saving is None:
+            return None
+        tracking, training = chief.tracking, self.config.training
+        earlier = self.earlier
+        steps = ledger.steps_done
+        parameters = opened.space.parameters
+        last_done = tracking.last_done
+        return Progress(
+            term=chief.number,
+            step=steps,
+            steps=ledger.plan.steps,
+            epoch=round(steps / ledger.plan.batches_per_epoch, 3),
+            loss=tracking.loss if tracking.loss is not None else (earlier.loss if earlier else None),
+            metrics=tracking.metrics or (earlier.metrics if earlier else {}),
+            metrics_step=tracking.metrics_step if tracking.metrics else (earlier.metrics_step if earlier else None),
+            samples_per_second=round(tracking.rate(now), 1),
+            workers=len(chief.workers.live),
+            checkpoint=CheckpointRef(term=saving.last[0], step=saving.last[1]) if saving.last else None,
+            checkpoint_time=saving.last_time or (earlier.checkpoint_time if earlier else None),
+            wire_bytes=tracking.wire_bytes + (earlier.wire_bytes if earlier else 0),
+            dense_bytes=steps * 2 * 4 * parameters,
+            local_steps=training.update.local_steps,
+            samples_skipped=ledger.samples_skipped,
+            residual_lost=tracking.residual_lost(chief.workers.live),
+            pushed=tracking.pushed,
+            staleness_p50=tracking.staleness(0.5),
+            staleness_p95=tracking.staleness(0.95),
+            loss_scale=tracking.loss_scale,
+            parameters=parameters,
+            ranges_done=len(ledger.done),
+            last_range_time=wall - (now - last_done) if last_done is not None else None,
+            longest_gap=round(max(tracking.longest_gap, earlier.longest_gap if earlier else 0.0), 3),
+            events=tuple(self.events),
+        )

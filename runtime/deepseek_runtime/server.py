@@ -1,0 +1,298 @@
+"""A parameter server: the thin edge around protocol/serving.py, and around protocol/chief.py in server 0 of a term.
+
+    python -m deepseek_runtime.server      (identity and config from the environment: contract/names.py)
+
+One thread runs the machines; etcd, the store and ZeroMQ have threads of their own. No torch here: a server knows
+vectors, not models, and registers before numba is imported, because that is most of a recovery.
+"""
+
+import logging
+import queue
+import signal
+import sys
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from deepseek_runtime import compression
+from deepseek_runtime.contract import exit_codes
+from deepseek_runtime.contract.config import JobConfig
+from deepseek_runtime.contract.keys import JobKeys
+from deepseek_runtime.contract.names import Member
+from deepseek_runtime.contract.records import Registration, Request, TermRecord
+from deepseek_runtime.edge import journal, parts
+from deepseek_runtime.edge.outside import Etcd, Storage
+from deepseek_runtime.edge.process import Exit, Identity, identity, leave, start_logging
+from deepseek_runtime.edge.progress import Reporter
+from deepseek_runtime.membership import Membership
+from deepseek_runtime.protocol import encoding
+from deepseek_runtime.protocol import term as terms
+from deepseek_runtime.protocol.chief import Chief
+from deepseek_runtime.protocol.effects import (
+    Effect,
+    Fail,
+    ListWorkers,
+    LogPush,
+    Note,
+    ReadTerm,
+    Send,
+    WriteState,
+)
+from deepseek_runtime.protocol.messages import AppliedReport, Beat, Done, Hello, Joined, Message, Report
+from deepseek_runtime.protocol.serving import Server
+from deepseek_runtime.protocol.settings import settings_of
+from deepseek_runtime.transport import Post, load_keys
+from deepseek_runtime.transport.curve import KeysError
+
+logger = logging.getLogger("deepseek_runtime.server")
+TICK = 0.1
+"""Seconds between two looks at the clock."""
+
+
+class ServerProcess:
+    """Everything that this process holds. `run` returns when a signal ends it."""
+
+    def __init__(self, who: Identity) -> None:
+        config: JobConfig = who.config
+        self.who = who
+        self.config = config
+        try:
+            keys = load_keys(who.secrets, "server") if who.secrets else None
+        except KeysError as error:
+            raise Exit(exit_codes.CONFIG, "KeysInvalid", str(error)) from error
+        self.post = Post(str(who.me), keys)
+        self.results: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+        self.membership = Membership(
+            config.etcd,
+            JobKeys.of(config.install, config.namespace, config.job, config.uid),
+            ttl=config.timing.registration_ttl,
+            on_change=self.post.wake,
+        )
+        self.etcd = Etcd(self.membership, self._done, config.timing.registration_ttl)
+        self.storage = Storage(config, self._done)
+        self.machine = Server(
+            who.me,
+            lambda space, index, samples: parts.span_parts(config, space, index, samples),
+            config.timing.heartbeat,
+        )
+        self.chief: Chief | None = None
+        self.reporter = Reporter(config)
+        self.pushes = journal.pushes(config.data_dir, who.me.index)
+        self.metrics = journal.metrics(config.data_dir) if who.me.index == 0 else journal.Journal(None)
+        self.stopping: int | None = None
+        self._local: deque[Message] = deque()
+        self._dialled: Member | None = None
+        self._progress_at = 0.0
+        self._progress_flying = False
+        self._emptied = 0
+        self._commands: set[str] = set()
+        self._failed = False
+
+    def _done(self, call: Any, result: Any) -> None:
+        """On the threads of outside.py."""
+        self.results.put((call, result))
+        self.post.wake()
+
+    # --- the loop
+
+    def run(self) -> None:
+        try:
+            address = self.post.listen(self.config.bind)
+        except (OSError, ValueError) as error:
+            raise Exit(exit_codes.CRASHED, "CannotListen", str(error)) from error
+        self.membership.start()
+        me = self.who.me
+        self.membership.register("server", me.index, Registration(address=address, incarnation=me.incarnation))
+        logger.info("listening on %s", address)
+        compression.load()
+        while self.stopping is None:
+            for sender, wire in self.post.receive(TICK):
+                self._receive(sender, wire)
+            self.machine.wire_bytes = self.post.bytes_sent + self.post.bytes_received
+            now = time.monotonic()
+            while not self.results.empty():
+                call, result = self.results.get_nowait()
+                self._result(call, result, now)
+            self._observe(now)
+            self.carry_out(self.machine.on_tick(now))
+            if self.chief is not None:
+                self.carry_out(self.chief.on_tick(now))
+                self._report(now)
+            if self.membership.superseded:
+                raise Exit(exit_codes.OK, "Superseded", "a newer incarnation of this server is registered")
+
+    def _receive(self, sender: str, wire: Any) -> None:
+        try:
+            member, message = Member.parse(sender), encoding.decode(wire)
+        except ValueError as error:
+            logger.warning("refused a message of %s: %s", sender, error)
+            return
+        self.deliver(member, message)
+
+    def deliver(self, sender: Member, message: Message) -> None:
+        now = time.monotonic()
+        if isinstance(message, Hello | Beat | Report | Joined | Done | AppliedReport):
+            if self.chief is not None:
+                self.carry_out(self.chief.on_message(sender, message, now))
+            return
+        before = self.machine.number
+        self.carry_out(self.machine.on_message(sender, message, now))
+        if self.machine.number != before and self.machine.record is not None:
+            self._followed(self.machine.record, now)
+
+    def _result(self, call: Any, result: Any, now: float) -> None:
+        if call == "progress":
+            self._progress_flying = False
+            return
+        self.carry_out(self.machine.on_result(call, result, now))
+        if self.chief is not None:
+            self.carry_out(self.chief.on_result(call, result, now, time.time()))
+
+    # --- etcd
+
+    def _observe(self, now: float) -> None:
+        """What the watch has brought since."""
+        self.etcd.observe()
+        view = self.membership.view()
+        if view.term is not None and self.machine.follows(view.term):
+            self.carry_out(self.machine.on_term(view.term, now))
+            self._followed(view.term, now)
+        if view.emptied > self._emptied:
+            self._emptied = view.emptied
+            if self.chief is not None:
+                self.carry_out(self.chief.on_state_lost())
+        if self.chief is None:
+            return
+        for id, command in view.commands.items():
+            if command.acknowledged or id in self._commands:
+                continue
+            self._commands.add(id)
+            logger.info("command %s: %s", id, command.kind)
+            if command.kind == "drain":
+                self.chief.drain()
+            elif command.kind == "checkpoint":
+                self.chief.checkpoint()
+            answer = command.model_copy(update={"acknowledged": True})
+            self.etcd.submit("command", partial(self.membership.acknowledge, id, answer))
+
+    def _followed(self, record: TermRecord, now: float) -> None:
+        """A new term: whom to dial, and whether this process is its chief."""
+        logger.info("term %d: servers %s", record.number, ", ".join(map(str, terms.servers(record))))
+        me = self.who.me
+        chief = terms.chief(record)
+        if self._dialled is not None and self._dialled != chief:
+            self.post.hang_up(str(self._dialled))
+            self._dialled = None
+        self.chief = None
+        self._commands.clear()
+        if me not in terms.servers(record):
+            return
+        if chief != me:
+            self._dialled = chief
+            self.post.dial(str(chief), terms.address(record, chief))
+            return
+        self.reporter.adopt(self.membership.view().progress)
+        self.chief = Chief(record, settings_of(self.config))
+        self.carry_out(self.chief.start(now))
+
+    # --- effects
+
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        """In order; what goes to ourselves goes round without a socket."""
+        for effect in effects:
+            if isinstance(effect, Send):
+                self._send(effect)
+            elif isinstance(effect, LogPush):
+                self.pushes.write({"me": self.who.me.incarnation, "wire": self.machine.wire_bytes, **effect.line})
+            elif isinstance(effect, Note):
+                self._note(effect)
+            elif isinstance(effect, Fail):
+                self._fail(effect)
+            elif isinstance(effect, ReadTerm | WriteState | ListWorkers):
+                self.etcd.call(effect)
+            else:
+                self.storage.call(effect)  # type: ignore[arg-type]
+        while self._local:
+            self.deliver(self.who.me, self._local.popleft())
+
+    def _send(self, effect: Send) -> None:
+        if effect.to == self.who.me:
+            self._local.append(effect.message)
+        else:
+            # False is no loss: everything is told again until it is answered.
+            self.post.send(str(effect.to), encoding.encode(effect.message))
+
+    def _note(self, note: Note) -> None:
+        logger.log(logging.WARNING if note.warning else logging.INFO, "%s %s", note.reason, note.text)
+        self.reporter.note(note)
+        step = self.chief.ledger.steps_done if self.chief is not None and self.chief.ledger is not None else None
+        self.metrics.write(
+            journal.stamped({"event": note.reason, "text": note.text, "step": step, **dict(note.fields)})
+        )
+        self._progress_at = 0.0
+
+    def _fail(self, fail: Fail) -> None:
+        """The operator ends the job; said once a process, repeated by the etcd thread until it stands there."""
+        logger.error("%s %s", fail.reason, fail.text)
+        request = Request(kind="fail", term=self.machine.number, reason=f"{fail.reason}: {fail.text}", code=fail.code)
+        id = f"fail-{self.machine.number}-{uuid.uuid4().hex[:8]}"
+        self.etcd.submit("request", lambda: self.membership.put_request(id, request))
+
+    # --- people
+
+    def _report(self, now: float) -> None:
+        """Progress to etcd, measurements to metrics.jsonl."""
+        chief = self.chief
+        if chief is None or chief.ledger is None:
+            return
+        rows = chief.tracking.rows
+        while rows:
+            row = rows.popleft()
+            step = chief.ledger.steps_done
+            self.metrics.write(journal.stamped({"step": step, "wire": chief.tracking.wire_bytes, **row}))
+        if self._progress_flying or now - self._progress_at < self.config.timing.progress:
+            return
+        record = self.reporter.record(chief, now, time.time())
+        if record is None:
+            return
+        self._progress_at = now
+        self._progress_flying = self.etcd.submit("progress", lambda: self.membership.put_progress(record, record.term))
+
+    def close(self) -> None:
+        self.etcd.close(2.0)
+        self.storage.close(10.0)
+        self.membership.close()
+        self.post.close()
+        self.pushes.close()
+        self.metrics.close()
+
+
+def main() -> int:
+    who: Identity | None = None
+    try:
+        who = identity("server")
+        start_logging(who)
+        process = ServerProcess(who)
+
+        def stop(number: int, frame: object) -> None:
+            process.stopping = number
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            process.run()
+        finally:
+            process.close()
+    except Exit as exit:
+        return leave(who, exit)
+    except Exception as error:
+        logging.getLogger("deepseek_runtime").exception("the server crashed")
+        return leave(who, Exit(exit_codes.CRASHED, "ServerCrashed", f"{type(error).__name__}: {error}"))
+    return leave(who, Exit(exit_codes.OK, "Stopped"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
