@@ -11,6 +11,7 @@ from deepseek_runtime.contract.config import Training
 from deepseek_runtime.feed import JobRefused
 from deepseek_runtime.script import command_line, run_script
 
+EXAMPLE = Path(__file__).parents[3] / "examples" / "script" / "train.py"
 TRAIN = """
     import argparse, pathlib, sys
     import torch
@@ -52,6 +53,20 @@ def test_a_script_trains_the_job(tmp_path: Path, end: str) -> None:
     assert len(feed.losses) == 7
     assert feed.losses[-1] < feed.losses[0]
     assert (sys.argv, list(sys.path), Path.cwd()) == before
+
+
+def test_a_script_in_a_folder_of_its_code(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    script = write(tmp_path).rename(tmp_path / "src" / "train.py")
+    feed = Alone(Training(steps=2, batch_size=4, optimizer=None, code=str(tmp_path)))
+    assert run_script(script, {"rate": 0.1, "deep": True}, feed).finished
+
+
+def test_the_example(capsys: pytest.CaptureFixture[str]) -> None:
+    feed = Alone(Training(steps=60, script="train.py"))
+    session = run_script(EXAMPLE, {"lr": 0.005}, feed)
+    assert session.metrics["accuracy"] > 0.8
+    assert "accuracy" in capsys.readouterr().out
 
 
 def test_two_runs_are_the_same(tmp_path: Path) -> None:
