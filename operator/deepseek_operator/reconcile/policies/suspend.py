@@ -3,7 +3,7 @@
 Once asked for, a drain is carried to its end: a chief that has drained gives no more leases.
 """
 
-from deepseek_operator.api.status import DrainStatus
+from deepseek_operator.api.status import DrainStatus, JobStatus
 from deepseek_operator.reconcile.draft import Draft
 from deepseek_operator.reconcile.observe import stamp
 from deepseek_runtime.contract.records import Command
@@ -67,3 +67,21 @@ def drop_commands(draft: Draft) -> None:
     """A drain that is over must not meet the next chief."""
     if draft.seen.view.fresh and draft.status.drain is None:
         draft.drop_commands += sorted(id for id, c in draft.seen.view.commands.items() if c.kind == "drain")
+
+
+def reopened(status: JobStatus) -> JobStatus:
+    """A failed job that is tried again: numbers, history and the term stay; the verdict and the budget do not."""
+    ends = ("Failed", "Finished", "Blocked", "Degraded")
+    return status.model_copy(
+        update={
+            "conditions": tuple(c for c in status.conditions if c.type not in ends),
+            "finished": "",
+            "started": "",
+            "exit_code": None,
+            "message": "",
+            "restarts": 0,
+            "seats": {},
+            "suspects": (),
+            "drain": None,
+        }
+    )

@@ -1,0 +1,157 @@
+"""Keeps the etcd of one machine running: adopted if it still runs, started again empty when it has ended."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deepseek_operator.executors import etcd
+from deepseek_operator.executors.etcd import EtcdFailed, EtcdProcess, Ports
+from deepseek_operator.executors.files import replace_file
+from deepseek_operator.executors.processes import Process, Watch, with_argument
+from deepseek_operator.reconcile.observe import EtcdSeen
+
+logger = logging.getLogger(__name__)
+
+
+class EtcdFile(BaseModel):
+    """etcd.json: members know no other address, so the ports are kept for the job's life."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    client: int
+    peer: int
+    pid: int = 0
+    started: int = 0
+    incarnation: int = 0
+    lost_at: float | None = None
+
+
+def read_etcd_file(path: Path) -> EtcdFile | None:
+    try:
+        return EtcdFile.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def end_strays(folder: Path) -> None:
+    """Ends an etcd with its data in `folder` that no etcd.json names: its starter died before it could write."""
+    for pid, started in with_argument(f"--data-dir={folder}/"):
+        process = Process.adopt(pid, started)
+        if process is not None:
+            process.kill()
+            process.wait(10.0)
+            process.close()
+
+
+class EtcdKeeper:
+    """file: etcd.json; folder: its data; `changed` is called from a thread of ours when it has ended."""
+
+    def __init__(self, *, file: Path, folder: Path, log: Path, changed: Callable[[], None]) -> None:
+        self._path = file
+        self._folder = folder
+        self._log = log
+        self._changed = changed
+        self._lost_at: float | None = None
+        self._process: Process | None = None
+        known = read_etcd_file(file)
+        if known is None:
+            ports = etcd.choose_ports()
+            known = EtcdFile(client=ports.client, peer=ports.peer, incarnation=-1)
+        self._known = known
+        self._watch = Watch(self._ended)
+
+    @property
+    def ports(self) -> Ports:
+        return Ports(self._known.client, self._known.peer)
+
+    def seen(self) -> EtcdSeen:
+        return EtcdSeen(max(0, self._known.incarnation), self._known.lost_at)
+
+    def begin(self, members_live: bool) -> None:
+        """Adopts the one that an earlier supervisor left, or starts one. Raises EtcdMissing, EtcdFailed.
+
+        members_live: members of this job run, so an etcd that does not was lost while nobody watched, and only its own
+        ports will do. Else it was stopped with the job, and any ports will.
+        """
+        process = Process.adopt(self._known.pid, self._known.started) if self._known.pid else None
+        if process is not None:
+            logger.info("adopted etcd, pid %d", process.pid)
+            self._hold(process)
+        elif members_live:
+            self._start(time.time())
+        else:
+            try:
+                self._start(None)
+            except EtcdFailed as error:
+                logger.warning("%s; trying other ports", error)
+                ports = etcd.choose_ports()
+                self._known = self._known.model_copy(update={"client": ports.client, "peer": ports.peer})
+                self._start(None)
+
+    def tend(self) -> bool:
+        """Starts it again if it has ended; False if that failed and is to be tried again."""
+        if self._process is not None:
+            return True
+        try:
+            self._start(self._lost_at if self._lost_at is not None else time.time())
+        except EtcdFailed as error:
+            logger.warning("%s", error)
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Kills it: it has nothing to save."""
+        process, self._process = self._process, None
+        self._watch.close()
+        if process is not None:
+            process.kill()
+            if not process.wait(10.0):
+                logger.error("etcd, pid %d, cannot be killed", process.pid)
+            process.reap()
+            process.close()
+        self._save(self._known.model_copy(update={"pid": 0, "started": 0}))
+
+    def leave(self) -> None:
+        """Stops watching it; it goes on."""
+        self._watch.close()
+
+    def _start(self, lost_at: float | None) -> None:
+        end_strays(self._folder)
+        found: EtcdProcess = etcd.start(self._folder, self.ports, log=self._log)
+        process = Process.adopt(found.pid, found.started)
+        if process is None:
+            raise EtcdFailed("etcd ended as soon as it had answered")
+        self._save(
+            self._known.model_copy(
+                update={
+                    "pid": process.pid,
+                    "started": process.started,
+                    "incarnation": self._known.incarnation + 1,
+                    "lost_at": lost_at,
+                }
+            )
+        )
+        self._hold(process)
+
+    def _hold(self, process: Process) -> None:
+        self._process = process
+        self._watch.add(process.handle)
+
+    def _ended(self, handle: int) -> None:
+        process = self._process
+        if process is None or process.handle != handle:
+            return
+        self._lost_at = time.time()
+        process.reap()
+        self._watch.forget(handle)
+        process.close()
+        self._process = None
+        logger.warning("etcd has ended; an empty one takes its place")
+        self._changed()
+
+    def _save(self, known: EtcdFile) -> None:
+        self._known = known
+        replace_file(self._path, known.model_dump_json(indent=1).encode())
