@@ -10,6 +10,7 @@ import logging
 import queue
 import signal
 import sys
+import threading
 import time
 import uuid
 from collections import deque
@@ -107,7 +108,8 @@ class ServerProcess:
         me = self.who.me
         self.membership.register("server", me.index, Registration(address=address, incarnation=me.incarnation))
         logger.info("listening on %s", address)
-        compression.load()
+        # Kernels are needed with the first push or pull, and take a second to load: not before the term opens.
+        threading.Thread(target=compression.load, name="kernels", daemon=True).start()
         while self.stopping is None:
             for sender, wire in self.post.receive(TICK):
                 self._receive(sender, wire)
@@ -166,6 +168,10 @@ class ServerProcess:
                 self.carry_out(self.chief.on_state_lost())
         if self.chief is None:
             return
+        for worker in list(self.chief.workers.seen):
+            registered = view.registrations.get(("worker", worker.index))
+            if registered is not None and registered.incarnation > worker.incarnation:
+                self.carry_out(self.chief.on_replaced(worker, now))
         for id, command in view.commands.items():
             if command.acknowledged or id in self._commands:
                 continue

@@ -181,6 +181,10 @@ class Chief:
         assert self.opened is not None
         return hello.branch == self.opened.branch and hello.claim is not None
 
+    def on_replaced(self, worker: Member, now: float) -> list[Effect]:
+        """etcd shows a newer incarnation of this worker: its lease need not wait for the heartbeat's silence."""
+        return [*self._on_lost(worker, now, "replaced"), *self._go_on(now)]
+
     def _on_beat(self, worker: Member, beat: Beat, now: float) -> list[Effect]:
         seen = self.workers.beat(worker, beat, now)
         if seen is None:
@@ -231,6 +235,8 @@ class Chief:
         if self.ledger is not None:
             for held in [held for held in self.ledger.leases.values() if held.worker == worker]:
                 effects += self._end_lease(held.lease.number, now)
+        if self.ending is not None and self.ending.recorded:
+            return effects  # they were told to leave
         return [*effects, Note("WorkerLost", f"{worker}: {why}", True)]
 
     def _end_lease(self, number: int, now: float) -> list[Effect]:
@@ -263,8 +269,8 @@ class Chief:
         return effects
 
     def _on_left(self, worker: Member, now: float) -> list[Effect]:
-        effects = self._on_lost(worker, now, "left")
-        effects[-1] = Note("WorkerLeft", str(worker))
+        effects = [e for e in self._on_lost(worker, now, "left") if not isinstance(e, Note)]
+        effects.append(Note("WorkerLeft", str(worker)))
         if self.ending is not None:
             effects += self.ending.on_flushed(worker, now)
         return effects

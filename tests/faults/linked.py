@@ -1,0 +1,86 @@
+"""A member whose every link goes through a proxy that a test commands: `python -m faults.linked server|worker`.
+
+In place of `python -m deepseek_runtime.server` (launch.start's `commands`). The folder of the member's exit file has a
+folder `links` beside it; in it each member listens on `<role>-<index>-<incarnation>.sock` for lines
+
+    cut server-1 | stall server-1 | heal server-1 | delay server-1 0.2      (server-1: any incarnation)
+"""
+
+import contextlib
+import os
+import runpy
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from deepseek_runtime.contract import names
+from deepseek_runtime.contract.names import Member
+from deepseek_runtime.transport.sockets import Post
+from faults.proxy import Proxy
+
+_proxies: dict[str, Proxy] = {}
+_lock = threading.Lock()
+_dial = Post.dial
+
+
+def _dial_through(post: Post, peer: str, address: str) -> None:
+    with _lock:
+        if peer not in _proxies:
+            _proxies[peer] = Proxy(address)
+        proxy = _proxies[peer]
+    _dial(post, peer, f"tcp://127.0.0.1:{proxy.port}")
+
+
+def socket_path(links: Path, member: Member) -> Path:
+    return links / f"{member}.sock"
+
+
+def tell(links: Path, member: Member, command: str) -> bool:
+    """False when the member is not there (any more)."""
+    with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+        client.settimeout(2.0)
+        client.connect(str(socket_path(links, member)))
+        client.sendall(command.encode() + b"\n")
+        return client.recv(16) == b"ok\n"
+    return False
+
+
+def _serve(listener: socket.socket) -> None:
+    while True:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.settimeout(2.0)
+            _obey(connection.recv(256).decode().split())
+            connection.sendall(b"ok\n")
+
+
+def _obey(words: list[str]) -> None:
+    verb, peer, *more = words
+    with _lock:
+        chosen = [proxy for name, proxy in _proxies.items() if name.startswith(peer)]
+    for proxy in chosen:
+        if verb == "delay":
+            proxy.delay(float(more[0]))
+        else:
+            {"cut": proxy.cut, "stall": proxy.stall, "heal": proxy.heal}[verb]()
+
+
+def main() -> None:
+    role = sys.argv[1]
+    links = Path(os.environ[names.ENV_EXIT_FILE]).parent.parent / "links"
+    links.mkdir(exist_ok=True)
+    me = f"{role}-{os.environ[names.ENV_INDEX]}-{os.environ[names.ENV_INCARNATION]}"
+    path = links / f"{me}.sock"
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    threading.Thread(target=_serve, args=(listener,), daemon=True).start()
+    Post.dial = _dial_through  # type: ignore[method-assign]
+    sys.argv = [f"deepseek_runtime.{role}"]
+    runpy.run_module(f"deepseek_runtime.{role}", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
