@@ -90,7 +90,7 @@ class ModelSpace:
         # One host vector, and one on the device, so that a range costs one transfer each way.
         self._host = torch.zeros(self.space.size)
         self._stage = self._host if self.device.type == "cpu" else torch.zeros(self.space.size, device=self.device)
-        self._start: F32 = np.zeros(0, np.float32)
+        self._start: F32 = np.zeros(self.space.size, np.float32)
 
     @property
     def trained(self) -> list[torch.Tensor]:
@@ -98,10 +98,7 @@ class ModelSpace:
         return [place.tensor for place in self._places.values() if place.is_parameter]
 
     def write(self, x: F32, integers: I64) -> None:
-        """Copies x into the model's tensors, in place; `difference` counts from here.
-
-        x must stay as it is until then.
-        """
+        """Copies x into the model's tensors, in place; `difference` counts from here."""
         self._host.numpy()[:] = x
         if self._stage is not self._host:
             self._stage.copy_(self._host)
@@ -111,8 +108,12 @@ class ModelSpace:
             for buffer in self.space.integers:
                 values = torch.from_numpy(integers[buffer.offset : buffer.offset + buffer.size].copy())
                 self._places[buffer.name].tensor.copy_(values.view(buffer.shape))
-        # A tensor of another type holds x rounded: what training changed is counted from that.
-        self._start = x if self._exact else self.read()
+        if self._exact:
+            # Our own copy: in a job another thread may go on to the next x meanwhile.
+            np.copyto(self._start, self._host.numpy())
+        else:
+            # A tensor of another type holds x rounded: what training changed is counted from that.
+            self._start = self.read()
 
     def read(self) -> F32:
         """A copy of the model's tensors as the vector [size], padding as last written (zero)."""

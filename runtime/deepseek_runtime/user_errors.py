@@ -17,8 +17,9 @@ def describe_user_error(error: BaseException, user_files: Iterable[str | Path] =
     """
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, torch.cuda.OutOfMemoryError):
+        said = ". ".join(str(error).splitlines()[0].split(". ")[:2]).rstrip(".")
         said = (
-            f"out of GPU memory: {str(error).splitlines()[0]} Lower training.batchSize, set "
+            f"out of GPU memory: {said}. Lower training.batchSize, set "
             "training.precision.compute to float16, or give the workers a larger GPU"
         )
     if isinstance(error, SyntaxError) and error.filename:

@@ -52,6 +52,7 @@ def test_write_is_in_place_and_difference_counts_from_it() -> None:
     bound.write(x, np.zeros(3, np.int64))
     assert [parameter.data_ptr() for parameter in model.parameters()] == pointers
     assert np.array_equal(model.mix.weight.detach().numpy(), bound.space.scatter(x)["mix.weight"])
+    x += 3.0  # whoever owns x may go on with it
     assert not bound.difference().any()
     assert isinstance(model.norm.running_mean, torch.Tensor)
     with torch.no_grad():

@@ -46,7 +46,7 @@ def step_only(session: Session) -> None:
 
 
 def test_out_of_memory_has_a_hint() -> None:
-    error = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+    error = torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB. GPU 0 has more.\nmore")
     said = describe_user_error(error)
     assert "2 GiB" in said
     assert "batchSize" in said
