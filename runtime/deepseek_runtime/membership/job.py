@@ -174,7 +174,7 @@ class Membership:
 
     def _changed(self, before: View, after: View) -> None:
         self._registrar.seen(before, after)
-        if self._on_change is not None:
+        if self._on_change is not None and after != before:
             try:
                 self._on_change()
             except Exception:  # Whatever it is, the watch must not end by it.

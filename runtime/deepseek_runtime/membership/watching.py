@@ -30,7 +30,10 @@ RETRY = 0.2
 
 
 class Watcher:
-    """Keeps `view` true. `changed(before, after)` is called from its thread."""
+    """Keeps `view` true. `changed(before, after)` is called from its thread after all that etcd said.
+
+    Also when both are equal: a key may have come and gone in one answer.
+    """
 
     def __init__(
         self,
@@ -194,5 +197,4 @@ class Watcher:
         with self._news:
             self._view = view
             self._news.notify_all()
-        if view != before:
-            self._changed(before, view)
+        self._changed(before, view)
