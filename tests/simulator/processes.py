@@ -1,0 +1,421 @@
+"""What server.py and worker.py do around the machines: one loop, ticks, effects carried out, a user's thread."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepseek_runtime.contract.exit_codes import CRASHED, OK
+from deepseek_runtime.contract.names import Member
+from deepseek_runtime.contract.records import ExitRecord, Progress, Registration, Request, TermRecord
+from deepseek_runtime.protocol import term as terms
+from deepseek_runtime.protocol.chief import Chief
+from deepseek_runtime.protocol.effects import (
+    Adopt,
+    Effect,
+    Fail,
+    Failed,
+    Leave,
+    ListWorkers,
+    LogPush,
+    Note,
+    ReadTerm,
+    Send,
+    StartEvaluation,
+    StartInitial,
+    StartMoments,
+    StartRange,
+    WriteState,
+)
+from deepseek_runtime.protocol.lineage import Step
+from deepseek_runtime.protocol.messages import (
+    AppliedReport,
+    Beat,
+    Done,
+    FileRef,
+    Hello,
+    Joined,
+    Message,
+    Push,
+    Report,
+)
+from deepseek_runtime.protocol.pusher import Pusher
+from deepseek_runtime.protocol.serving import Server
+from simulator.etcd import Client
+from simulator.store import Writer
+from simulator.tally import Made, TallyRule, codec, difference, space, span_parts
+
+if TYPE_CHECKING:
+    from simulator.job import Job
+
+TICK = 0.5
+
+
+class Process:
+    """A member: alive, paused (what comes meanwhile waits), or gone with or without an exit record."""
+
+    def __init__(self, job: "Job", me: Member) -> None:
+        self.job = job
+        self.clock = job.clock
+        self.me = me
+        self.alive = True
+        self.paused = False
+        self.terminating = False
+        self.exit: ExitRecord | None = None
+        self.ended_at: float | None = None
+        self.disturbed_at = self.clock.now
+        """When it was last paused, cut off or begun."""
+        self.etcd = Client(job.etcd, str(me), self.run, self.on_view)
+        self._backlog: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self.clock.after(self.clock.random.uniform(0, TICK), self.run, self._tick)
+
+    def run(self, do: Callable[..., None], *args: Any) -> None:
+        if not self.alive:
+            return
+        if self.paused:
+            self._backlog.append((do, args))
+        else:
+            do(*args)
+
+    def pause(self) -> None:
+        if self.alive and not self.paused:
+            self.clock.log("%s is paused", self.me)
+            self.paused = True
+            self.disturbed_at = self.clock.now
+
+    def wake(self) -> None:
+        if not self.paused:
+            return
+        self.clock.log("%s wakes", self.me)
+        self.paused = False
+        self.disturbed_at = self.clock.now
+        backlog, self._backlog = self._backlog, deque()
+        for do, args in backlog:
+            self.run(do, *args)
+
+    def kill(self) -> None:
+        if self.alive:
+            self.clock.log("%s is killed", self.me)
+            self._end(None, resign=False)
+
+    def leave(self, code: int, reason: str) -> None:
+        self.clock.log("%s leaves: %d %s", self.me, code, reason)
+        self._end(ExitRecord(code=code, reason=reason), resign=True)
+
+    def _end(self, record: ExitRecord | None, resign: bool) -> None:
+        self.alive = False
+        self.paused = False
+        self.exit = record
+        self.ended_at = self.clock.now
+        self._backlog.clear()
+        if resign and self.etcd.reachable:
+            self.job.etcd.resign((self.me.role, self.me.index), self.me.incarnation)
+        self.etcd.close()
+        self.job.changed()
+
+    def _tick(self) -> None:
+        self.clock.after(TICK, self.run, self._tick)
+        self.on_tick()
+
+    def on_tick(self) -> None:
+        raise NotImplementedError
+
+    def on_view(self) -> None:
+        raise NotImplementedError
+
+    def terminate(self) -> None:
+        raise NotImplementedError
+
+    def deliver(self, sender: Member, message: Message) -> None:
+        raise NotImplementedError
+
+
+class ServerProcess(Process):
+    def __init__(self, job: "Job", me: Member) -> None:
+        super().__init__(job, me)
+        self.machine = Server(me, lambda _, index, samples: span_parts(job.method, index, self._applied), 1.0)
+        self.chief: Chief | None = None
+        self.writer = Writer(job.store, self.run, lambda: self.alive, self._result)
+        self._local: deque[Message] = deque()
+        self._emptied = 0
+        self._commands: set[str] = set()
+        self._push: tuple[Member, Push] | None = None
+        self._progress_at = 0.0
+        self.etcd.register(("server", me.index), Registration(address=f"sim://{me}", incarnation=me.incarnation))
+
+    def terminate(self) -> None:
+        self.terminating = True
+        self.run(self.leave, OK, "Stopped")
+
+    def _applied(self, rule: TallyRule, w: float) -> Made:
+        assert self._push is not None
+        return self.job.oracle.on_apply(self.machine, rule, *self._push, w)
+
+    # --- the loop
+
+    def on_tick(self) -> None:
+        self.on_view()
+        now = self.clock.now
+        if self.alive:
+            self.carry_out(self.machine.on_tick(now))
+        if self.alive and self.chief is not None:
+            self.carry_out(self.chief.on_tick(now))
+            self._report_progress()
+
+    def deliver(self, sender: Member, message: Message) -> None:
+        now = self.clock.now
+        if isinstance(message, Hello | Beat | Report | Joined | Done | AppliedReport):
+            if self.chief is not None:
+                self.carry_out(self.chief.on_message(sender, message, now))
+                self.job.oracle.on_chief(self.chief)
+            return
+        before = self.machine.number
+        if isinstance(message, Push):
+            self._push = (sender, message)
+        effects = self.machine.on_message(sender, message, now)
+        self._push = None
+        self.job.oracle.on_server(self.machine)
+        self.carry_out(effects)
+        if self.machine.number != before and self.machine.record is not None:
+            self._followed(self.machine.record)
+
+    def _result(self, call: Any, result: Any) -> None:
+        now = self.clock.now
+        self.carry_out(self.machine.on_result(call, result, now))
+        if self.chief is not None:
+            self.carry_out(self.chief.on_result(call, result, now, now))
+            self.job.oracle.on_chief(self.chief)
+
+    def on_view(self) -> None:
+        view, now = self.etcd, self.clock.now
+        if view.superseded:
+            self.leave(OK, "Superseded")
+            return
+        if view.term is not None and self.machine.follows(view.term):
+            self.carry_out(self.machine.on_term(view.term, now))
+            self._followed(view.term)
+        if view.emptied > self._emptied:
+            self._emptied = view.emptied
+            if self.chief is not None:
+                self.carry_out(self.chief.on_state_lost())
+        if self.chief is None:
+            return
+        for id, command in view.commands.items():
+            if not command.acknowledged and id not in self._commands:
+                self._commands.add(id)
+                self.clock.log("%s: command %s", self.me, command.kind)
+                if command.kind == "drain":
+                    self.chief.drain()
+                else:
+                    self.chief.checkpoint()
+                self.etcd.call(lambda id=id, c=command: self._acknowledge(id, c), lambda result: None)  # type: ignore[misc]
+
+    def _acknowledge(self, id: str, command: Any) -> bool:
+        if id in self.job.etcd.commands:
+            self.job.etcd.commands[id] = command.model_copy(update={"acknowledged": True})
+            self.job.etcd.changed()
+        return True
+
+    def _followed(self, record: TermRecord) -> None:
+        self.clock.log("%s follows term %d", self.me, record.number)
+        self.chief = None
+        self._commands.clear()
+        if terms.chief(record) == self.me:
+            self.chief = Chief(record, self.job.settings)
+            self.carry_out(self.chief.start(self.clock.now))
+
+    # --- effects
+
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            if not self.alive:
+                return
+            self.job.passes(type(effect).__name__)
+            if not self.alive:
+                return
+            if isinstance(effect, Send):
+                if effect.to == self.me:
+                    self._local.append(effect.message)
+                else:
+                    self.job.network.send(self.me, effect.to, effect.message)
+            elif isinstance(effect, Note):
+                self.clock.log("%s: %s %s", self.me, effect.reason, effect.text)
+                self.job.notes.append(effect)
+            elif isinstance(effect, Fail):
+                request = Request(kind="fail", term=self.machine.number, reason=effect.text, code=effect.code)
+                self._put_request(f"fail-{self.machine.number}", request)
+            elif isinstance(effect, LogPush):
+                continue
+            elif isinstance(effect, ReadTerm | WriteState | ListWorkers):
+                self.clock.log("%s: %s", self.me, effect)
+                self._to_etcd(effect)
+            else:
+                self.writer.call(effect)  # type: ignore[arg-type]
+        while self._local and self.alive:
+            self.deliver(self.me, self._local.popleft())
+
+    def _to_etcd(self, call: ReadTerm | WriteState | ListWorkers) -> None:
+        etcd = self.job.etcd
+
+        def do() -> Any:
+            if isinstance(call, WriteState):
+                return etcd.put_state(call.state, call.term)
+            return etcd.term if isinstance(call, ReadTerm) else self._workers()
+
+        self.etcd.call(do, lambda result: self._result(call, result))
+
+    def _put_request(self, id: str, request: Request) -> None:
+        def done(result: Any) -> None:
+            if isinstance(result, Failed):
+                self._put_request(id, request)
+
+        self.etcd.call(lambda: self.job.etcd.put_request(id, request), done)
+
+    def _workers(self) -> tuple[Member, ...] | Failed:
+        """As edge/outside.py: a listing counts only when etcd has been there for a while."""
+        view, now = self.etcd, self.clock.now
+        listed = view.listed_at if view.emptied and view.listed_at is not None else None
+        if self.job.grace and any(
+            since is not None and now - since < self.job.etcd.ttl for since in (view.silent_at, listed)
+        ):
+            return Failed("etcd", "etcd has been back for too short a time")
+        return tuple(
+            Member(role, index, registration.incarnation)
+            for (role, index), registration in view.registrations.items()
+            if role == "worker"
+        )
+
+    def _report_progress(self) -> None:
+        chief, now = self.chief, self.clock.now
+        if chief is None or chief.ledger is None or now - self._progress_at < 2.0 or not self.etcd.reachable:
+            return
+        self._progress_at = now
+        if self.job.etcd.may_write(chief.number):
+            self.job.etcd.progress = Progress(
+                term=chief.number,
+                step=chief.ledger.steps_done,
+                steps=chief.ledger.plan.steps,
+                last_range_time=chief.tracking.last_done,
+            )
+
+
+class WorkerProcess(Process):
+    def __init__(self, job: "Job", me: Member) -> None:
+        super().__init__(job, me)
+        plan = job.plan
+        self.machine = Pusher(
+            me, plan.samples, space().fingerprint(), lambda _, index: codec(job.method, index), job.settings.timing
+        )
+        self.pace = 1.0
+        """How many times longer than usual a range takes."""
+        self.hold_training = False
+        self._inbox: deque[Effect] = deque()
+        self._working = False
+        self._noted = 0
+        self._registration = Registration(incarnation=me.incarnation, state="ready")
+        self.etcd.register(("worker", me.index), self._registration)
+
+    def terminate(self) -> None:
+        self.terminating = True
+        self.clock.after(15.0, self._lose_patience)
+        self.run(lambda: self.carry_out(self.machine.drain(self.clock.now)))
+
+    def _lose_patience(self) -> None:
+        if self.alive:
+            self.kill()
+
+    # --- the I/O thread
+
+    def on_tick(self) -> None:
+        self.on_view()
+        if not self.alive:
+            return
+        self.carry_out(self.machine.on_tick(self.clock.now))
+        if self._noted == 0 and self.machine.trained_ranges > 0:
+            self._noted = self.machine.trained_ranges
+            self._registration = self._registration.model_copy(update={"trained": self._noted})
+            self.etcd.register(("worker", self.me.index), self._registration)
+
+    def on_view(self) -> None:
+        if self.etcd.superseded:
+            self.leave(OK, "Superseded")
+        elif self.etcd.term is not None:
+            self.carry_out(self.machine.on_term(self.etcd.term, self.clock.now))
+
+    def deliver(self, sender: Member, message: Message) -> None:
+        self.carry_out(self.machine.on_message(sender, message, self.clock.now))
+
+    def carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            if not self.alive:
+                return
+            self.job.passes(type(effect).__name__)
+            if not self.alive:
+                return
+            if isinstance(effect, Send):
+                if isinstance(effect.message, Push):
+                    self.job.oracle.on_push(self.machine, effect.message)
+                self.job.network.send(self.me, effect.to, effect.message)
+            else:
+                if isinstance(effect, StartRange | StartEvaluation):
+                    self.job.oracle.on_pulled(self.machine, effect)
+                self._inbox.append(effect)
+                self._next()
+
+    # --- the user's thread
+
+    def _next(self) -> None:
+        if self._working or not self._inbox or not self.alive:
+            return
+        effect = self._inbox.popleft()
+        self.clock.log("%s does %s", self.me, type(effect).__name__)
+        self._working = True
+        takes = self.clock.random.uniform(*self.job.range_seconds) * self.pace
+        if isinstance(effect, Leave):
+            self.leave(OK, "Finished" if effect.finished else "Drained")
+            return
+        if not isinstance(effect, StartRange):
+            takes *= 0.4
+        x = self.machine.x.copy() if isinstance(effect, StartEvaluation) else None
+        self.clock.after(takes, self.run, self._finished, effect, x)
+
+    def _finished(self, effect: Effect, x: Any) -> None:
+        if self.hold_training and isinstance(effect, StartRange):
+            self.clock.after(0.2, self.run, self._finished, effect, x)
+            return
+        self._working = False
+        machine, now = self.machine, self.clock.now
+        if isinstance(effect, StartRange):
+            self._trained(effect)
+        elif isinstance(effect, StartEvaluation):
+            self.job.oracle.on_evaluated(machine, effect, x)
+            self.carry_out(machine.evaluated(effect.key, effect.step, {"accuracy": 1.0}, now))
+        elif isinstance(effect, StartInitial):
+            values = np.zeros(space().size, np.float32)
+            integers = np.zeros(0, np.int64)
+            self.carry_out(machine.offered(effect.number, space(), values, integers, None, {}, now))
+        elif isinstance(effect, StartMoments):
+            self._save_moments(effect)
+        elif isinstance(effect, Adopt):
+            if effect.moments is not None and effect.moments.path not in self.job.store.moments:
+                self.leave(CRASHED, "CheckpointUnreadable")
+                return
+        self._next()
+
+    def _trained(self, effect: StartRange) -> None:
+        g, now = effect.lease.g, self.clock.now
+        if self.job.stays_non_finite(g):
+            self.carry_out(self.machine.unable("the loss is NaN", now))
+            return
+        made = difference(self.job.plan, g).copy()
+        samples = self.job.plan.samples_of(g)
+        self.carry_out(self.machine.trained(made, None, samples, {"loss": 1.0}, now))
+
+    def _save_moments(self, effect: StartMoments) -> None:
+        file = None
+        if not self.job.store.trouble:
+            path = f"t{effect.term}/step-{effect.step}/moments"
+            self.job.store.moments[path] = Step(effect.term, effect.step)
+            file = FileRef(path, "m", 1)
+        self.carry_out(self.machine.moments_written(effect.key, effect.step, file, self.clock.now))
