@@ -134,10 +134,11 @@ def test_drain_is_bounded() -> None:
     assert world.later(60.0).settle() == [f"terminate worker-{i}-0" for i in range(3)]
 
 
-def test_drain_ends_with_its_acknowledgement() -> None:
+def test_acknowledged_is_not_drained() -> None:
     world = World().running().asks(suspend=True)
     world.settle()
-    assert world.acknowledge("drain-1").settle() == [f"terminate worker-{i}-0" for i in range(3)]
+    assert world.acknowledge("drain-1").settle() == []
+    assert world.drained(1).settle() == [f"terminate worker-{i}-0" for i in range(3)]
 
 
 def test_drain_command_is_written_again_to_an_emptied_etcd() -> None:

@@ -26,7 +26,7 @@ def test_server_has_recovered_when_its_term_is_open_and_a_range_was_done() -> No
     world.later(2.0).register().settle()
     world.later(1.0).open_term().settle()
     assert world.status.recoveries[0].seconds is None
-    world.later(1.0).train(400, events=("4 Restored term 2 from step 400",)).settle()
+    world.later(1.0).train(400, events=("4 TermOpened term 2: 2 servers, from checkpoint of step 400",)).settle()
     (one,) = world.status.recoveries
     assert (one.seconds, one.restored_step, one.longest_gap) == (4.0, 400, 4.0)
 

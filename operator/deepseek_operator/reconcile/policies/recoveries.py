@@ -31,9 +31,9 @@ def etcd_lost(draft: Draft) -> None:
 
 
 def hear(draft: Draft, reason: str, message: str) -> None:
-    """The runtime says which checkpoint it went back to: `Restored ... step <N>`."""
-    step = re.search(r"\bstep (\d+)", message)
-    if reason != "Restored" or step is None:
+    """The chief says what a term began from: `TermOpened ... from checkpoint of step <N>`, or nobody went back."""
+    step = re.search(r"\bcheckpoint of step (\d+)", message)
+    if reason != "TermOpened" or step is None:
         return
     draft.change(
         recoveries=tuple(

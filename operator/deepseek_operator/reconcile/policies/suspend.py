@@ -49,16 +49,14 @@ def _draining(draft: Draft) -> bool:
         drain = DrainStatus(term=term.number, since=draft.now)
         draft.change(drain=drain)
         draft.note("Draining", "workers push what they hold, the servers write a checkpoint, then all leave")
+    # Its acknowledgement says that the chief has begun; what was asked for is done when the state says so.
     if state is not None and state.drained >= drain.term:
-        return False
-    command = view.commands.get(f"drain-{drain.term}")
-    if command is not None and command.acknowledged:
         return False
     until = drain.since + draft.intent.drain_bound
     if draft.now >= until:
         return False
     draft.wake_at(until)
-    if view.fresh and command is None:
+    if view.fresh and f"drain-{drain.term}" not in view.commands:
         draft.commands[f"drain-{drain.term}"] = Command(kind="drain")
     return True
 

@@ -57,7 +57,7 @@ def _roll_back_or_re_form(draft: Draft) -> None:
 
 
 def _why(current: TermStatus, lost: list[Seat], rolled: object, seats: tuple[Seat, ...]) -> str:
-    if not current.number:
+    if len(lost) == len(current.servers):  # also when there was no term
         return f"all {len(seats)} server(s) have registered"
     if rolled:
         return "the runtime asked to go back to the newest checkpoint"
