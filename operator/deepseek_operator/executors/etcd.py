@@ -31,6 +31,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from deepseek_operator.executors.processes import start_ticks
+
 OLDEST: Final = (3, 4)
 NO_FSYNC_SINCE: Final = (3, 5)
 QUOTA_BYTES: Final = 512 * 2**20
@@ -115,7 +117,7 @@ def start(folder: Path, ports: Ports, *, log: Path, timeout: float = 20.0) -> Et
         setsigmask=[],
         setsigdef=[signal.SIGPIPE, signal.SIGINT],
     )
-    process = EtcdProcess(pid, _start_ticks(pid) or 0)
+    process = EtcdProcess(pid, start_ticks(pid) or 0)
     try:
         _await_ready(process, ports, timeout, log, begin)
     except BaseException:
@@ -141,7 +143,7 @@ def alive(process: EtcdProcess) -> bool:
     """Whether this very process still runs. One that ended as our child is reaped."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
-    return _start_ticks(process.pid) == process.started
+    return start_ticks(process.pid) == process.started
 
 
 def kill(process: EtcdProcess, timeout: float = 10.0) -> bool:
@@ -267,13 +269,3 @@ def _first_outgoing_port() -> int:
     except (OSError, ValueError, IndexError):
         first = 32768
     return first if first > 21000 else 32768
-
-
-def _start_ticks(pid: int) -> int | None:
-    """None: no such process, or one that ended and was not reaped yet."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in ("Z", "X") else int(fields[19])
