@@ -77,7 +77,7 @@ def main() -> None:
     listener.bind(str(path))
     listener.listen()
     threading.Thread(target=_serve, args=(listener,), daemon=True).start()
-    Post.dial = _dial_through  # type: ignore[method-assign]
+    Post.dial = _dial_through  # type: ignore[method-assign,assignment]
     sys.argv = [f"deepseek_runtime.{role}"]
     runpy.run_module(f"deepseek_runtime.{role}", run_name="__main__", alter_sys=True)
 
