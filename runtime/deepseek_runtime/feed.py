@@ -31,6 +31,10 @@ class Initial:
     """What is not trained: frozen parameters, bool buffers ... under their names in the state dict."""
 
 
+def _keep(scale: float) -> None:
+    """Other precisions have no scale."""
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
     """What a session knows about its model and data before the first range."""
@@ -47,6 +51,8 @@ class Description:
     load_moments: Callable[[Tensors, bool], None]
     """(moments, initial), when a branch is joined, before its first range. An empty mapping resets the optimizer; its
     learning rate then rises anew, unless the branch begins at the initial weights."""
+    load_loss_scale: Callable[[float], None] = _keep
+    """Of float16: begin with this scale, not with `init`."""
     tied: Mapping[str, str] = field(default_factory=dict)
     """Further names of tied tensors in the state dict -> the name under which `space` or `fixed` has them: export
     needs them, or the bare model's strict load fails."""

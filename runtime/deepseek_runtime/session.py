@@ -153,6 +153,7 @@ class Session:
                 load_fixed=self._space.load_fixed,
                 moments=self._moments,
                 load_moments=self._load_moments,
+                load_loss_scale=self._load_loss_scale,
                 tied=self._space.tied,
             )
         )
@@ -292,6 +293,10 @@ class Session:
             write_moments(optimizer, self._space.names, moments)
         if not moments and not initial:
             self._update.warm_up()
+
+    def _load_loss_scale(self, scale: float) -> None:
+        if self._tries.scaler is not None:
+            self._tries.scaler.scale = scale
 
 
 def _device(wanted: str | torch.device) -> torch.device:

@@ -59,6 +59,8 @@ def _run_user_code(who: Identity, feed: JobFeed) -> Exit:
         raise Exit(error.code, error.reason, str(error)) from error
     except SessionError as error:
         raise Exit(exit_codes.USER_CODE, "SessionMisused", str(error)) from error
+    except Exit:
+        raise
     except SystemExit as error:
         if error.code not in (None, 0):
             raise _fault(feed, f"the script called exit({error.code!r})") from error
@@ -66,7 +68,7 @@ def _run_user_code(who: Identity, feed: JobFeed) -> Exit:
         if feed.leaving:
             logger.exception("user code failed while the worker was leaving")
             return Exit(exit_codes.OK, "Drained")
-        raise _fault(feed, describe_user_error(error, files)) from error
+        raise _fault(feed, describe_user_error(error, files), retried=_out_of_memory(error)) from error
     if feed.ended == "finished":
         return Exit(exit_codes.OK, "Finished")
     if feed.ended == "drained":
@@ -75,10 +77,16 @@ def _run_user_code(who: Identity, feed: JobFeed) -> Exit:
     raise Exit(exit_codes.USER_CODE, "LoopLeft", text)
 
 
-def _fault(feed: JobFeed, text: str) -> Exit:
+def _out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
+
+
+def _fault(feed: JobFeed, text: str, retried: bool = False) -> Exit:
     """The user's mistake when it comes in the member's first range; else a fresh process may survive it."""
     first = feed.trained == 0
-    code = exit_codes.USER_CODE if first and "out of memory" not in text.lower() else exit_codes.CRASHED
+    code = exit_codes.USER_CODE if first and not retried else exit_codes.CRASHED
     return Exit(code, "UserCodeRaised", text, range=feed.range, first=first)
 
 

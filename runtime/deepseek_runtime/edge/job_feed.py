@@ -248,10 +248,19 @@ class JobFeed:
             if adopt.fixed is not None and not self._initialised:
                 description.load_fixed(read_part(self._store(), adopt.fixed))
                 self._initialised = True
-            moments = read_part(self._store(), adopt.moments) if adopt.moments is not None else {}
         except StoreError as error:
             raise Exit(exit_codes.CRASHED, "CheckpointUnreadable", error.message) from error
-        description.load_moments(moments, adopt.step == 0)
+        description.load_moments(self._moments(adopt.moments), adopt.step == 0)
+        if adopt.loss_scale is not None:
+            description.load_loss_scale(adopt.loss_scale)
+
+    def _moments(self, file: FileRef | None) -> Tensors:
+        """Empty, and a warm-up, when they cannot be read: `keep` may have deleted them since the welcome."""
+        try:
+            return read_part(self._store(), file) if file is not None else {}
+        except StoreError as error:
+            logger.warning("the optimizer begins anew, its state cannot be read: %s", error.message)
+            return {}
 
     def _save_moments(self, effect: StartMoments) -> None:
         assert self._description is not None

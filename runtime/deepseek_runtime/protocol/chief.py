@@ -150,8 +150,8 @@ class Chief:
         return [*effects, *self._welcome(worker, seen_before, now)]
 
     def _welcome(self, worker: Member, seen_before: bool, now: float) -> list[Effect]:
-        opened, ledger = self.opened, self.ledger
-        assert opened is not None and ledger is not None
+        opened, ledger, saving = self.opened, self.ledger, self.saving
+        assert opened is not None and ledger is not None and saving is not None
         seen = self.workers.seen[worker]
         seen.welcomed = True
         effects: list[Effect] = []
@@ -171,8 +171,9 @@ class Chief:
             opened.samples,
             lease,
             opened.fixed,
-            opened.moments,
-            opened.restored[1] if opened.restored is not None else 1,
+            saving.moments,
+            ledger.steps_done,
+            saving.loss_scale,
         )
         return [*effects, Send(worker, welcome)]
 
@@ -269,7 +270,7 @@ class Chief:
         return effects
 
     def _on_left(self, worker: Member, now: float) -> list[Effect]:
-        effects = [e for e in self._on_lost(worker, now, "left") if not isinstance(e, Note)]
+        effects: list[Effect] = [e for e in self._on_lost(worker, now, "left") if not isinstance(e, Note)]
         effects.append(Note("WorkerLeft", str(worker)))
         if self.ending is not None:
             effects += self.ending.on_flushed(worker, now)
@@ -293,6 +294,8 @@ class Chief:
             return []
         for push in report.pushes:
             self.tracking.push(push, len(ledger.done), ledger.leases.values(), now)
+            if self.saving is not None and self.tracking.loss_scale is not None:
+                self.saving.loss_scale = self.tracking.loss_scale
         before = ledger.steps_done
         for g, spans in report.ranges:
             if ledger.report(g, spans):

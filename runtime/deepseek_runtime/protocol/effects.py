@@ -215,7 +215,8 @@ class Adopt:
     fixed: FileRef | None
     moments: FileRef | None
     step: int
-    """Of the checkpoint that the branch begins from; 0: the initial weights."""
+    """Steps done; 0: the weights are the initial ones."""
+    loss_scale: float | None
 
 
 @dataclass(frozen=True, slots=True)

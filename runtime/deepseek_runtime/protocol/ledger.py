@@ -135,14 +135,14 @@ class Ledger:
 
     def _give(self, worker: Member, g: int, stamp: int, live: int) -> Lease:
         self._number += 1
-        lease = Lease(self._term, self._number, g, stamp, self._weight(g, live), self._tries.get(g, 0) >= TRIES)
+        lease = Lease(self._term, self._number, g, stamp, self._weight(live), self._tries.get(g, 0) >= TRIES)
         self.leases[lease.number] = Outstanding(lease, worker)
         self._leased.add(g)
         return lease
 
-    def _weight(self, g: int, live: int) -> float:
-        """Server 2: the range's samples over one turn of all live workers; the same for all spans (7)."""
-        return self.plan.samples_of(g) / (self.plan.usual_samples * max(1, live)) if self._share else 1.0
+    def _weight(self, live: int) -> float:
+        """Server 2: a worker's share of one turn of all live workers; the same for all spans (7)."""
+        return 1.0 / max(1, live) if self._share else 1.0
 
     def claim(self, worker: Member, old: Lease, live: int) -> Lease | None:
         """A worker of the same branch claims its range of an older term: a new lease with the old stamp, or None."""

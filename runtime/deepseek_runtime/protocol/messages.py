@@ -111,7 +111,9 @@ class Welcome:
     fixed: FileRef | None
     moments: FileRef | None
     step: int = 0
-    """Of the checkpoint that the branch begins from; 0: the initial weights."""
+    """Steps done; 0: the weights are the initial ones."""
+    loss_scale: float | None = None
+    """The lowest of all workers when last heard of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,7 @@ class Pusher:
                 welcome.fixed,
                 welcome.moments,
                 welcome.step,
+                welcome.loss_scale,
             )
         ]
 

@@ -42,6 +42,8 @@ class Saving:
         self.last_time: float | None = None
         self.failed = 0
         """Checkpoints in a row that could not be stored."""
+        self.moments: FileRef | None = opened.moments
+        """Of the newest checkpoint that has any: what a worker that joins begins with."""
         self.loss_scale: float | None = opened.loss_scale
         self._term = term
         self._servers = servers
@@ -129,6 +131,8 @@ class Saving:
                 return self._abandon(f"step {call.step}: {result.text}")
             self._running = None
             self.last = (self._term, call.step)
+            if call.moments is not None:
+                self.moments = call.moments
             self.last_time = wall
             self.failed = 0
             self._written.add(call.step)

@@ -30,7 +30,12 @@ class Tracking:
     _staleness: deque[int] = field(default_factory=lambda: deque(maxlen=500))
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=200))
     _servers: dict[Member, _Server] = field(default_factory=dict)
-    loss_scale: float | None = None
+    _scales: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def loss_scale(self) -> float | None:
+        """The lowest of all workers."""
+        return min(self._scales.values(), default=None)
 
     def opened(self, now: float) -> None:
         self.last_done = now
@@ -47,7 +52,7 @@ class Tracking:
         if isinstance(push.get("loss"), float):
             self.losses.append(push["loss"])
         if push.get("loss_scale") is not None:
-            self.loss_scale = float(push["loss_scale"])
+            self._scales[str(push["worker"])] = float(push["loss_scale"])
         self._recent.append((now, int(push["samples"])))
         self.rows.append(row)
 
