@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -35,7 +35,9 @@ from deepseek_runtime.protocol.chief import Chief
 from deepseek_runtime.protocol.effects import (
     Effect,
     Fail,
+    Failed,
     ListWorkers,
+    LoadParts,
     LogPush,
     Note,
     ReadTerm,
@@ -149,6 +151,8 @@ class ServerProcess:
         if call == "progress":
             self._progress_flying = False
             return
+        if isinstance(call, LoadParts) and not isinstance(result, Failed):
+            self._log(journal.begins(call, result))
         self.carry_out(self.machine.on_result(call, result, now))
         if self.chief is not None:
             self.carry_out(self.chief.on_result(call, result, now, time.time()))
@@ -212,7 +216,7 @@ class ServerProcess:
             if isinstance(effect, Send):
                 self._send(effect)
             elif isinstance(effect, LogPush):
-                self.pushes.write({"me": self.who.me.incarnation, "wire": self.machine.wire_bytes, **effect.line})
+                self._log(effect.line)
             elif isinstance(effect, Note):
                 self._note(effect)
             elif isinstance(effect, Fail):
@@ -223,6 +227,10 @@ class ServerProcess:
                 self.storage.call(effect)  # type: ignore[arg-type]
         while self._local:
             self.deliver(self.who.me, self._local.popleft())
+
+    def _log(self, line: Mapping[str, Any]) -> None:
+        wire = self.post.bytes_sent + self.post.bytes_received
+        self.pushes.write({"me": self.who.me.incarnation, "wire": wire, **line})
 
     def _send(self, effect: Send) -> None:
         if effect.to == self.who.me:
@@ -235,9 +243,8 @@ class ServerProcess:
         logger.log(logging.WARNING if note.warning else logging.INFO, "%s %s", note.reason, note.text)
         self.reporter.note(note)
         step = self.chief.ledger.steps_done if self.chief is not None and self.chief.ledger is not None else None
-        self.metrics.write(
-            journal.stamped({"event": note.reason, "text": note.text, "step": step, **dict(note.fields)})
-        )
+        line = {"event": note.reason, "text": note.text, "term": self.machine.number, "step": step}
+        self.metrics.write(journal.stamped({**line, **note.fields}))
         self._progress_at = 0.0
 
     def _fail(self, fail: Fail) -> None:
@@ -258,7 +265,8 @@ class ServerProcess:
         while rows:
             row = rows.popleft()
             step = chief.ledger.steps_done
-            self.metrics.write(journal.stamped({"step": step, "wire": chief.tracking.wire_bytes, **row}))
+            line = {"term": chief.number, "step": step, "wire": chief.tracking.wire_bytes}
+            self.metrics.write(journal.stamped({**line, **row}))
         if self._progress_flying or now - self._progress_at < self.config.timing.progress:
             return
         record = self.reporter.record(chief, now, time.time())
@@ -268,6 +276,7 @@ class ServerProcess:
         self._progress_flying = self.etcd.submit("progress", lambda: self.membership.put_progress(record, record.term))
 
     def close(self) -> None:
+        self._log({})  # what went over the wire since the last push
         self.etcd.close(2.0)
         self.storage.close(10.0)
         self.membership.close()
