@@ -168,10 +168,15 @@ def module_command(module: str) -> tuple[str, ...]:
 
 
 def python_environment() -> dict[str, str]:
-    """This process's environment, with our packages found from any folder."""
+    """This process's environment, with our packages found from any folder.
+
+    Members may write bytecode, whatever the person's shell says: without it each start of a worker compiles torch's
+    modules anew, two seconds that every recovery would wait for.
+    """
     roots = [str(Path(package.__path__[0]).absolute().parent) for package in (deepseek_operator, deepseek_runtime)]
     given = [os.path.abspath(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*roots, *given])), "PYTHONUNBUFFERED": "1"}
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*roots, *given])), "PYTHONUNBUFFERED": "1"}
 
 
 class Watch:
