@@ -30,6 +30,7 @@ class Etcd:
         self.ttl = ttl
         self.latency = latency
         self.up = True
+        self.ever_finished = False
         self.generation = 0
         self.clients: list[Client] = []
         self._clear()
@@ -91,6 +92,7 @@ class Etcd:
             return False
         self.clock.log("etcd: state %s", state)
         self.state = state
+        self.ever_finished |= state.finished is not None
         self.changed()
         return True
 

@@ -61,6 +61,8 @@ class Job:
         self.bad_ranges = dict(shape.bad_ranges)
         self.ever_bad = set(shape.bad_ranges)
         self.servers_disturbed_at = 0.0
+        self.initial: dict[int, float] = {}
+        """What every initial weight of the worker with this index is; 0 if it is not named."""
         self.grace = True
         self.etcd = Etcd(self.clock, shape.timing.registration_ttl, shape.latency)
         self.store = Store(self.clock, shape.keep, shape.storing)

@@ -37,6 +37,10 @@ class Oracle:
         self._leases: dict[tuple[int, int], tuple[int, int]] = {}
         """Of each lease (term, number): what was given past the gate before it, and how many are out at once."""
         self._done: tuple[int, int] = (0, 0)
+        self._granted: dict[tuple[int, int], int] = {}
+        self._out: dict[int, set[int]] = {}
+        self._free: set[tuple[int, int]] = set()
+        """Leases (term, number) that ended everywhere before their range was done."""
 
     # --- pushes
 
@@ -62,6 +66,8 @@ class Oracle:
         where = f"span {rule.index} on {server.me}"
         if made.branch != span.branch:
             raise Violation(f"{where} of branch {span.branch} took a push of branch {made.branch}")
+        if push.lease is not None and (push.lease.term, push.lease.number) in self._free:
+            raise Violation(f"{where} took a push of {sender} under lease {push.lease.number}, which has ended")
         if made.g is not None:
             if made.g in rule.book.by:
                 raise Violation(f"{where} took range {made.g} twice")
@@ -109,7 +115,7 @@ class Oracle:
 
     def _check(self, theta: F32, end: int, book: Book, where: str) -> None:
         """theta is minus what was counted, less what workers owe."""
-        if not np.array_equal(-theta, book.total - book.all_owed()):
+        if not self._job.initial and not np.array_equal(-theta, book.total - book.all_owed()):
             raise Violation(f"{where}: theta is not what was pushed: {-theta} is not {book.total - book.all_owed()}")
 
     def _check_applied(self, span: Span, where: str) -> None:
@@ -148,8 +154,17 @@ class Oracle:
         for number, held in leases.items():
             if (chief.number, number) not in self._leases:
                 self._leases[(chief.number, number)] = (self.given_again, len(leases))
+                self._granted[(chief.number, number)] = held.lease.g
                 if held.lease.g + 1 != ledger._next_new:
                     self.given_again += 1
+        out = self._out.get(chief.number, set())
+        now = set(leases)
+        if out != now:
+            for number in out - now:
+                g = self._granted[(chief.number, number)]
+                if g not in ledger.done:
+                    self._free.add((chief.number, number))
+            self._out[chief.number] = now
         self._check_holders(chief)
 
     def _check_holders(self, chief: Chief) -> None:
@@ -189,6 +204,7 @@ class Oracle:
         where = f"checkpoint {tuple(name)}"
         if sorted(index.parts) != list(range(len(space().spans))):
             raise Violation(f"{where} lacks parts: {sorted(index.parts)}")
+        initial: set[bytes] = set()
         for span, ref in index.parts.items():
             part = self._job.store.parts.get(ref.path)
             if part is None:
@@ -198,11 +214,15 @@ class Oracle:
             if part.ref != ref:
                 raise Violation(f"{where}: {ref.path} was written again with another content")
             self._check_part(part.data, f"{where}, span {span}")
+            if name.step == 0:
+                initial.add(part.data.theta[:1].tobytes())
+        if len(initial) > 1:
+            raise Violation(f"{where} mixes the weights of two initialisers")
 
     def _check_part(self, part: PartData, where: str) -> None:
         book = part.extra.get("book")
         if book is None:
-            if np.any(part.theta):
+            if np.any(part.theta) and not self._job.initial:
                 raise Violation(f"{where}: initial weights are not those of the initialiser")
             return
         assert isinstance(book, Book)

@@ -42,6 +42,7 @@ from deepseek_runtime.protocol.messages import (
 )
 from deepseek_runtime.protocol.pusher import Pusher
 from deepseek_runtime.protocol.serving import Server
+from simulator.clock import Violation
 from simulator.etcd import Client
 from simulator.store import Writer
 from simulator.tally import Made, TallyRule, codec, difference, space, span_parts
@@ -373,6 +374,8 @@ class WorkerProcess(Process):
         self._working = True
         takes = self.clock.random.uniform(*self.job.range_seconds) * self.pace
         if isinstance(effect, Leave):
+            if effect.finished and not self.job.etcd.ever_finished:
+                raise Violation(f"{self.me} was sent home before `finished` stood in etcd")
             self.leave(OK, "Finished" if effect.finished else "Drained")
             return
         if not isinstance(effect, StartRange):
@@ -392,7 +395,7 @@ class WorkerProcess(Process):
             self.job.oracle.on_evaluated(machine, effect, x)
             self.carry_out(machine.evaluated(effect.key, effect.step, {"accuracy": 1.0}, now))
         elif isinstance(effect, StartInitial):
-            values = np.zeros(space().size, np.float32)
+            values = np.full(space().size, self.job.initial.get(self.me.index, 0.0), np.float32)
             integers = np.zeros(0, np.int64)
             self.carry_out(machine.offered(effect.number, space(), values, integers, None, {}, now))
         elif isinstance(effect, StartMoments):

@@ -158,7 +158,7 @@ class TallyRule:
         span = space().spans[self.index]
         if made.g is not None:
             self.book.by[made.g] = (made.worker, made.sequence, w)
-            self.book.total += made.difference[span.start : span.stop]
+            self.book.total += np.float32(w) * made.difference[span.start : span.stop]
         self.book.owed[made.worker] = made.kept[span.start : span.stop]
 
     def state(self) -> tuple[dict[str, F32], dict[str, float]]:

@@ -1,0 +1,10 @@
+"""Each trace of protocol.md that needs neither backup nor re-shard, on the real machines."""
+
+import pytest
+
+from simulator.traces import TRACES
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_trace(name: str) -> None:
+    TRACES[name]()
