@@ -133,7 +133,8 @@ class Ending:
                 self._retry_call = call
                 return []
             return self._on_listed(result, now)
-        if isinstance(call, WriteState) and self.phase == "recording":
+        # The answer to an older write of the state (`opened`) says nothing about this one.
+        if isinstance(call, WriteState) and self.phase == "recording" and call.state == self.state:
             if isinstance(result, Failed) or result is False:
                 # False: etcd holds another term, or lost ours; only the term itself decides, so ask again.
                 self._retry_at = now + 0.5
