@@ -57,7 +57,6 @@ class Chief:
         self.saving: Saving | None = None
         self.ending: Ending | None = None
         self.drain_wanted = False
-        self._skipping: set[int] = set()
         self._checkpoint_due: int | None = None
         self._state_at: float | None = None
 
@@ -95,7 +94,7 @@ class Chief:
             effects += self.saving.on_result(call, result, now, wall)
         if self.ending is not None:
             effects += self.ending.on_result(call, result, now)
-        if isinstance(call, WriteState) and not (self.ending is not None and self.ending.recorded):
+        if isinstance(call, WriteState) and not self._recording:
             self._state_at = None if result is True else now + self.settings.timing.heartbeat
         return [*effects, *self._go_on(now)]
 
@@ -111,7 +110,8 @@ class Chief:
             effects += self.ending.on_tick(now)
         if self._state_at is not None and now >= self._state_at:
             self._state_at = None
-            effects.append(WriteState(self.number, self.state))
+            if not self._recording:
+                effects.append(WriteState(self.number, self.state))
         return [*effects, *self._go_on(now)]
 
     # --- what people and the operator see ----------------------------------------------------------------------------
@@ -122,6 +122,11 @@ class Chief:
         if self.ending is not None and self.ending.recorded:
             return self.ending.state
         return State(opened=self.number if self.opened is not None else 0)
+
+    @property
+    def _recording(self) -> bool:
+        """The end writes the state itself, until it stands there."""
+        return self.ending is not None and self.ending.phase == "recording"
 
     def on_state_lost(self) -> list[Effect]:
         """etcd was emptied."""
@@ -204,12 +209,14 @@ class Chief:
         """Worker 8, Chief 4: skipped, or computed again if a span has it."""
         ledger = self.ledger
         assert ledger is not None
-        if g in self._skipping:
+        if ledger.skips(g):
             return []
         if not ledger.may_skip(g):
-            ledger.unable(g)
-            return self._end_lease(number, now)
-        self._skipping.add(g)
+            effects: list[Effect] = []
+            if ledger.unable(g):
+                text = f"range {g} stays non-finite, and spans have it already: the others get no difference of it"
+                effects.append(Note("RangeZeroed", text, True))
+            return [*effects, *self._end_lease(number, now)]
         note = Note("RangeSkipped", f"range {g} ({ledger.plan.samples_of(g)} samples): {reason}", True)
         return [note, *self._skip(g, tuple(range(len(self._spans))), now)]
 
@@ -219,12 +226,12 @@ class Chief:
         return self.opened.states
 
     def _skip(self, g: int, spans: tuple[int, ...], now: float) -> list[Effect]:
-        self._skipping.add(g)
+        ledger = self.ledger
+        assert ledger is not None
+        ledger.begin_skip(g)
 
         def skipped(done: dict[Member, Done], now: float) -> list[Effect]:
-            self._skipping.discard(g)
-            if self.ledger is not None:
-                self.ledger.skip(g)
+            ledger.skip(g)
             return []
 
         return self.orders.to_all(self.servers, Skip(g, spans), skipped, now)

@@ -43,6 +43,7 @@ class Ledger:
         self._returned: list[int] = []
         self._leased: set[int] = set()
         self._tries: dict[int, int] = {}
+        self._skipping: set[int] = set()
         self._next_new = 0
         self._number = 0
 
@@ -125,7 +126,7 @@ class Ledger:
         return self._next_new - 1
 
     def _free(self, g: int) -> bool:
-        return g not in self.done and g not in self._leased
+        return g not in self.done and g not in self._leased and g not in self._skipping
 
     def may_start_new(self) -> bool:
         """Chief 2: new ranges wait while the oldest outstanding lease is `bound` done ranges old by its stamp."""
@@ -170,6 +171,8 @@ class Ledger:
             return
         g = held.lease.g
         self._leased.discard(g)
+        if self.skips(g):
+            return  # what spans have is the skip, which is on its way to the others
         if not self.report(g, having) and g not in self.done:
             heapq.heappush(self._missing if g in self._masks else self._returned, g)
 
@@ -179,12 +182,21 @@ class Ledger:
         """Chief 4: what any span has applied is never skipped but computed again."""
         return g not in self._masks
 
-    def unable(self, g: int) -> None:
-        """Its lease has stayed non-finite once more."""
+    def unable(self, g: int) -> bool:
+        """Its lease has stayed non-finite once more. True when it will not be trained again, but pushed with d = 0."""
         self._tries[g] = self._tries.get(g, 0) + 1
+        return self._tries[g] == TRIES
+
+    def begin_skip(self, g: int) -> None:
+        """Servers are being told: nobody gets it any more, whatever becomes of its lease."""
+        self._skipping.add(g)
+
+    def skips(self, g: int) -> bool:
+        return g in self._skipping
 
     def skip(self, g: int) -> None:
         """All spans have the skip."""
+        self._skipping.discard(g)
         if g not in self.done:
             self.skipped.add(g)
             self.samples_skipped += self.plan.samples_of(g)
