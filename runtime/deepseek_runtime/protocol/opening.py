@@ -70,7 +70,9 @@ class Opening:
 
     def __init__(self, record: TermRecord, settings: Settings, orders: Orders, workers: Workers) -> None:
         self.result: Opened | None = None
-        self.phase: Literal["asking", "reading", "finding", "naming", "offered", "basing", "placing"] = "asking"
+        self.phase: Literal["asking", "reading", "finding", "naming", "offered", "indexing", "basing", "placing"] = (
+            "asking"
+        )
         self._record = record
         self._servers = terms.servers(record)
         self._settings = settings
@@ -251,6 +253,8 @@ class Opening:
                 return self._store_failed(answer, now)
             files.update(answer.files)
         assert self._opened is not None
+        # From here on it does not matter whether the initialiser lives: naming another would write over these parts.
+        self.phase = "indexing"
         opened = self._opened
         self._opened = replace(opened, restored=(self.number, step))
         return [

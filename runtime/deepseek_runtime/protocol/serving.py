@@ -281,6 +281,8 @@ class Server:
             self.spans = self._staged
             for span in self.spans.values():
                 span.closed = False
+                # A term that only continues has placed them too: the next one's base must name it, not its forerunner.
+                span.placed = self.number
         elif isinstance(body, Admit):
             self.admitted = True
             return {"spans": self._states()}
