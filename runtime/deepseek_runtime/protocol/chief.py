@@ -10,7 +10,19 @@ from typing import Any
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import State, TermRecord
 from deepseek_runtime.protocol import term as terms
-from deepseek_runtime.protocol.effects import Call, Effect, Note, Send, WriteState
+from deepseek_runtime.protocol.effects import (
+    Call,
+    Clean,
+    Effect,
+    FindCheckpoint,
+    ListWorkers,
+    Note,
+    ReadTerm,
+    Send,
+    WriteBase,
+    WriteIndex,
+    WriteState,
+)
 from deepseek_runtime.protocol.ending import Ending
 from deepseek_runtime.protocol.ledger import Ledger
 from deepseek_runtime.protocol.messages import (
@@ -39,6 +51,8 @@ from deepseek_runtime.protocol.tickets import Tickets
 from deepseek_runtime.protocol.tracking import Tracking
 from deepseek_runtime.protocol.workers import Workers
 
+CALLS = (ReadTerm, FindCheckpoint, WriteIndex, WriteBase, WriteState, ListWorkers, Clean)
+
 
 class Chief:
     """`start` once; then messages, results and ticks. `tracking` is what people see of it."""
@@ -59,13 +73,14 @@ class Chief:
         self.drain_wanted = False
         self._checkpoint_due: int | None = None
         self._state_at: float | None = None
+        self._asked: list[Call] = []
 
     @property
     def number(self) -> int:
         return self.record.number
 
     def start(self, now: float) -> list[Effect]:
-        return self.opening.start(now)
+        return self._asking(self.opening.start(now))
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
@@ -84,9 +99,23 @@ class Chief:
             effects = self._on_beat(sender, message, now)
         else:
             effects = self._on_report(sender, message, now)
-        return [*effects, *self._go_on(now)]
+        return self._asking([*effects, *self._go_on(now)])
+
+    def _asking(self, effects: list[Effect]) -> list[Effect]:
+        """Notes the calls among them: an answer to a chief of an earlier term in the same process is not ours."""
+        self._asked += [effect for effect in effects if isinstance(effect, CALLS)]
+        return effects
+
+    def _is_ours(self, call: Call) -> bool:
+        for place, asked in enumerate(self._asked):
+            if asked is call:
+                del self._asked[place]
+                return True
+        return False
 
     def on_result(self, call: Call, result: Any, now: float, wall: float) -> list[Effect]:
+        if not self._is_ours(call):
+            return []
         effects: list[Effect] = []
         if self.opened is None:
             effects += self.opening.on_result(call, result, now)
@@ -96,7 +125,7 @@ class Chief:
             effects += self.ending.on_result(call, result, now)
         if isinstance(call, WriteState) and not self._recording:
             self._state_at = None if result is True else now + self.settings.timing.heartbeat
-        return [*effects, *self._go_on(now)]
+        return self._asking([*effects, *self._go_on(now)])
 
     def on_tick(self, now: float) -> list[Effect]:
         effects = self.orders.on_tick(now)
@@ -112,7 +141,7 @@ class Chief:
             self._state_at = None
             if not self._recording:
                 effects.append(WriteState(self.number, self.state))
-        return [*effects, *self._go_on(now)]
+        return self._asking([*effects, *self._go_on(now)])
 
     # --- what people and the operator see ----------------------------------------------------------------------------
 
@@ -130,7 +159,7 @@ class Chief:
 
     def on_state_lost(self) -> list[Effect]:
         """etcd was emptied."""
-        return [WriteState(self.number, self.state)] if self.opened is not None else []
+        return self._asking([WriteState(self.number, self.state)]) if self.opened is not None else []
 
     def drain(self) -> None:
         """Suspend, stop: the next events carry it out."""
@@ -189,7 +218,7 @@ class Chief:
 
     def on_replaced(self, worker: Member, now: float) -> list[Effect]:
         """etcd shows a newer incarnation of this worker: its lease need not wait for the heartbeat's silence."""
-        return [*self._on_lost(worker, now, "replaced"), *self._go_on(now)]
+        return self._asking([*self._on_lost(worker, now, "replaced"), *self._go_on(now)])
 
     def _on_beat(self, worker: Member, beat: Beat, now: float) -> list[Effect]:
         seen = self.workers.beat(worker, beat, now)
