@@ -80,7 +80,8 @@ class Ledger:
             return False
         mask |= self._masks.get(g, 0)
         if not self.is_done(mask):
-            self._masks[g] = mask
+            if mask:  # an ended lease that no span had applied leaves no trace
+                self._masks[g] = mask
             return False
         self._masks.pop(g, None)
         self._tries.pop(g, None)
