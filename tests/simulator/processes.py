@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepseek_runtime.contract.exit_codes import CRASHED, OK
+from deepseek_runtime.contract.exit_codes import OK
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import ExitRecord, Progress, Registration, Request, TermRecord
 from deepseek_runtime.protocol import term as terms
 from deepseek_runtime.protocol.chief import Chief
 from deepseek_runtime.protocol.effects import (
-    Adopt,
     Effect,
     Fail,
     Failed,
@@ -101,6 +100,8 @@ class Process:
             self._end(None, resign=False)
 
     def leave(self, code: int, reason: str) -> None:
+        if not self.alive:
+            return
         self.clock.log("%s leaves: %d %s", self.me, code, reason)
         self._end(ExitRecord(code=code, reason=reason), resign=True)
 
@@ -202,6 +203,8 @@ class ServerProcess(Process):
                 self.carry_out(self.chief.on_state_lost())
         if self.chief is None:
             return
+        for known in [w for w in self.chief.workers.seen if self._replaced(w)]:
+            self.carry_out(self.chief.on_replaced(known, now))
         for id, command in view.commands.items():
             if not command.acknowledged and id not in self._commands:
                 self._commands.add(id)
@@ -211,6 +214,10 @@ class ServerProcess(Process):
                 else:
                     self.chief.checkpoint()
                 self.etcd.call(lambda id=id, c=command: self._acknowledge(id, c), lambda result: None)  # type: ignore[misc]
+
+    def _replaced(self, worker: Member) -> bool:
+        registered = self.etcd.registrations.get(("worker", worker.index))
+        return registered is not None and registered.incarnation > worker.incarnation
 
     def _acknowledge(self, id: str, command: Any) -> bool:
         if id in self.job.etcd.commands:
@@ -400,10 +407,6 @@ class WorkerProcess(Process):
             self.carry_out(machine.offered(effect.number, space(), values, integers, None, {}, now))
         elif isinstance(effect, StartMoments):
             self._save_moments(effect)
-        elif isinstance(effect, Adopt):
-            if effect.moments is not None and effect.moments.path not in self.job.store.moments:
-                self.leave(CRASHED, "CheckpointUnreadable")
-                return
         self._next()
 
     def _trained(self, effect: StartRange) -> None:

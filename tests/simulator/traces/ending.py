@@ -30,12 +30,16 @@ def trace_12_zombie_chief_sends_nobody_home() -> None:
     """Chief 1 has not heard of term 2 and ends the job: its `finished` is refused, and its workers stay."""
     job = stage(steps=16)
     chief = opened(job)
-    job.run_until(lambda: phase(chief) in ("saving", "evaluating"))
+    watched(job, lambda s, t, m: "hold" if isinstance(m, Report) and m.kind == "evaluated" else None)
+    job.run_until(lambda: bool(job.network.held))
     for member in (S0, S1, W0, W1):
         job.members[member].etcd._coming = True  # their watch lags
     started(job, again(S1))
     job.raise_term(S0, again(S1))
+    watched(job, lambda s, t, m: None)
+    job.network.release()
     job.run_for(4.0)
+    assert phase(chief) == "recording"
     assert all(job.members[w].alive for w in (W0, W1)), "they were sent home by a chief of an older term"
     for member in (S0, S1, W0, W1):
         if job.members[member].alive:
@@ -195,7 +199,7 @@ def trace_20_an_older_write_is_not_finished() -> None:
 
 def trace_15_roll_back_once() -> None:
     """A roll-back is asked for in term 1; dropping the request fails at first: the term is raised once."""
-    job = Job(Shape(steps=60, latency=(0.01, 0.01), storing=(0.01, 0.01), range_seconds=(0.1, 0.1)), 1)
+    job = Job(Shape(steps=600, latency=(0.01, 0.01), storing=(0.01, 0.01), range_seconds=(0.1, 0.1)), 1)
     operator = Operator(job, 2, 2)
     job.run_until(lambda: chief_of(job, 1) is not None)
     request = Request(kind="roll_back", term=1, reason="the loss is NaN")
@@ -209,7 +213,7 @@ def trace_15_roll_back_once() -> None:
         job.run_for(1.5)
     assert operator.status.term.number == 2
     assert not job.etcd.requests
-    job.run_until(lambda: operator.status.exit_code == 0)
+    job.run_until(lambda: operator.status.exit_code == 0, 200.0)
 
 
 def trace_end_ask_repeated() -> None:

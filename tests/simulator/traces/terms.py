@@ -75,7 +75,7 @@ def trace_8_only_named_servers_are_asked() -> None:
 
 def trace_8_continued_twice() -> None:
     """Term 3 continues term 2, which continued term 1: its base names term 2, whose checkpoints are its own."""
-    job = stage(steps=60, checkpoint_every=8, keep=1)
+    job = stage(steps=240, checkpoint_every=8, keep=1)
     chief = opened(job)
     job.run_until(lambda: done(chief) >= 6)
     chief = opened(job)
