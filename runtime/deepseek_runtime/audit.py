@@ -39,7 +39,8 @@ class Audit:
     """A range counts once whatever number of spans it is wrong on: by the span on which it is most wrong."""
 
     samples_total: int
-    """Of all ranges that should have been trained: of the whole job when it is done, else of the newest checkpoint."""
+    """Of all ranges that should have been trained: of the whole job when it is done, else those that the newest
+    checkpoint has everywhere."""
     samples_lost: int
     """Missing in the state that survived, on any span. Must be 0."""
     samples_repeated: int
@@ -120,14 +121,14 @@ def audit(config: JobConfig, *, store: Store | None = None, complete: bool | Non
         raise CannotCount("the job has no data_dir: its servers wrote no journals")
     held = store or open_store(config.checkpoint.uri, config.checkpoint.storage_options)
     try:
-        return count(read_journals(Path(config.data_dir)), held, settings_of(config).plan, complete)
+        return count(Path(config.data_dir), held, settings_of(config).plan, complete)
     finally:
         if store is None:
             held.close()
 
 
-def count(journals: Journals, store: Store, plan_of: Callable[[int], RangePlan], complete: bool | None = None) -> Audit:
-    """plan_of: from the length of the data set. Raises CannotCount, StoreError."""
+def count(folder: Path, store: Store, plan_of: Callable[[int], RangePlan], complete: bool | None = None) -> Audit:
+    """folder: where the journals are; plan_of: from the length of the data set. Raises CannotCount, StoreError."""
     seen = survey(store)
     newest_term = max(seen.bases, default=0)
     choice = choose(store, newest_term + 1)
@@ -141,6 +142,7 @@ def count(journals: Journals, store: Store, plan_of: Callable[[int], RangePlan],
         raise CannotCount(f"{store.uri}: {error}") from error
     problems = [f"step {name.step} is passed over: {why}" for name, why in choice.passed_over]
     stored = _read_parts(store, index)
+    journals = read_journals(folder)  # after the checkpoint: what is in that, stands here
     spans = range(len(index.parts))
     limits = [_limits(stretch, journals, stretches, store, spans) for stretch in stretches]
     inherited = _inherited(stretches[-1].line, seen.bases, journals, store, spans)
@@ -161,7 +163,9 @@ def count(journals: Journals, store: Store, plan_of: Callable[[int], RangePlan],
     plan = plan_of(index.samples)
     done = index.step >= plan.steps if complete is None else complete
     before = set.intersection(*(set(ranges) for ranges in inherited.values()))
-    expected = (set(range(plan.count)) if done else {g for a in stored.applied.values() for g in a}) - before
+    # What some spans lack while the job runs is on its way to them.
+    whole = set(range(plan.count)) if done else set.intersection(*(set(ranges) for ranges in stored.applied.values()))
+    expected = whole - before
     skipped = {g for gs in stored.skipped.values() for g in gs} & expected
     skipped = {g for g in skipped if not any(counts[g] for counts in surviving.values())}
 
