@@ -92,7 +92,8 @@ class ServerProcess:
         self._progress_flying = False
         self._emptied = 0
         self._commands: set[str] = set()
-        self._failed = False
+        self._failing: tuple[str, Request] | None = None
+        self._fail_again: float | None = None
 
     def _done(self, call: Any, result: Any) -> None:
         """On the threads of outside.py."""
@@ -121,6 +122,9 @@ class ServerProcess:
                 call, result = self.results.get_nowait()
                 self._result(call, result, now)
             self._observe(now)
+            if self._fail_again is not None and now >= self._fail_again:
+                self._fail_again = None
+                self._ask_to_fail()
             self.carry_out(self.machine.on_tick(now))
             if self.chief is not None:
                 self.carry_out(self.chief.on_tick(now))
@@ -150,6 +154,10 @@ class ServerProcess:
     def _result(self, call: Any, result: Any, now: float) -> None:
         if call == "progress":
             self._progress_flying = False
+            return
+        if call == "request":
+            # Failed: etcd did not answer. False: another term, which has a chief of its own.
+            self._fail_again = now + 1.0 if isinstance(result, Failed) else None
             return
         if isinstance(call, LoadParts) and not isinstance(result, Failed):
             self._log(journal.begins(call, result))
@@ -248,11 +256,16 @@ class ServerProcess:
         self._progress_at = 0.0
 
     def _fail(self, fail: Fail) -> None:
-        """The operator ends the job; said once a process, repeated by the etcd thread until it stands there."""
+        """The operator ends the job: said until it stands in etcd."""
         logger.error("%s %s", fail.reason, fail.text)
         request = Request(kind="fail", term=self.machine.number, reason=f"{fail.reason}: {fail.text}", code=fail.code)
-        id = f"fail-{self.machine.number}-{uuid.uuid4().hex[:8]}"
-        self.etcd.submit("request", lambda: self.membership.put_request(id, request))
+        self._failing = (f"fail-{self.machine.number}-{uuid.uuid4().hex[:8]}", request)
+        self._ask_to_fail()
+
+    def _ask_to_fail(self) -> None:
+        if self._failing is not None:
+            id, request = self._failing
+            self.etcd.submit("request", lambda: self.membership.put_request(id, request))
 
     # --- people
 

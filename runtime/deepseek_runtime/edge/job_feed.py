@@ -102,8 +102,8 @@ class JobFeed:
         if self.leaving:
             return
         self.leaving = True
+        # No wake: it takes a lock that the interrupted code may hold. The I/O thread looks by itself.
         self._outbox.put(lambda machine, now: machine.drain(now))
-        self._post.wake()
         if self._machine is None:
             # Nothing was joined yet, so nothing is owed.
             self._crashed(Exit(exit_codes.OK, "Drained"))
