@@ -88,6 +88,7 @@ class Opening:
         self._opened: Opened | None = None
         self._source: Source | None = None
         self._continues: int | None = None
+        self._initialised = False
 
     @property
     def number(self) -> int:
@@ -144,7 +145,11 @@ class Opening:
             return []
         if result.number != self.number:
             return []
-        return [FindCheckpoint(self.number, frozenset(self._skip))]
+        return [self._find()]
+
+    def _find(self) -> FindCheckpoint:
+        """What was initialised in this term is looked for as the next term would: never initialised again."""
+        return FindCheckpoint(self.number + 1 if self._initialised else self.number, frozenset(self._skip))
 
     def _on_failed(self, call: Call, failed: Failed, now: float) -> list[Effect]:
         """The store does not answer. A job that never had a checkpoint ends; any other waits for its store."""
@@ -159,7 +164,7 @@ class Opening:
     def _on_found(self, found: Found, now: float) -> list[Effect]:
         if found.foreign and not self._workers.seen:
             # Whether it is the same data, only a worker can say.
-            self._retry = (now + 0.5, FindCheckpoint(self.number, frozenset(self._skip)))
+            self._retry = (now + 0.5, self._find())
             return []
         effects: list[Effect] = []
         if found.foreign:
@@ -226,11 +231,11 @@ class Opening:
             if source is None:
                 self._record = self._record.model_copy(update={"restore": True})
             self._tries += 1
-            self._retry = (now + min(30.0, 0.5 * 2**self._tries), FindCheckpoint(self.number, frozenset(self._skip)))
+            self._retry = (now + min(30.0, 0.5 * 2**self._tries), self._find())
             return [Note("StoreUnreachable", f"term {self.number} cannot open: {broken.error}; trying again", True)]
         self._skip.add((source.term, source.step))
         text = f"checkpoint of step {source.step} (term {source.term}) is passed over: {broken.error}"
-        return [Note("CheckpointDamaged", text, True), FindCheckpoint(self.number, frozenset(self._skip))]
+        return [Note("CheckpointDamaged", text, True), self._find()]
 
     # --- restoreFrom: what was placed becomes the term's own first checkpoint ----------------------------------------
 
@@ -276,7 +281,7 @@ class Opening:
         self._tries += 1
         if self._tries >= STORE_TRIES:
             return [Fail(exit_codes.MISSING_INPUT, "StoreUnusable", f"checkpoint storage: {answer.error}")]
-        self._retry = (now + min(30.0, 0.5 * 2**self._tries), FindCheckpoint(self.number, frozenset(self._skip)))
+        self._retry = (now + min(30.0, 0.5 * 2**self._tries), self._find())
         return [Note("StoreUnreachable", f"the first checkpoint cannot be stored: {answer.error}; trying again", True)]
 
     # --- no base anywhere: one worker initialises --------------------------------------------------------------------
@@ -284,6 +289,7 @@ class Opening:
     def _name_initialiser(self, now: float) -> list[Effect]:
         """Terms 7: one registered worker, another if it is lost. Each naming has a number."""
         self.phase = "naming"
+        self._source = self._continues = None
         candidates = sorted(self._workers.seen)
         if not candidates:
             return []
@@ -328,7 +334,8 @@ class Opening:
     def _based(self, call: WriteBase, now: float) -> list[Effect]:
         if self._source is None and self._continues is None:
             # Initialised: now it is a checkpoint like any other, and takes the same path.
-            return [FindCheckpoint(self.number + 1)]
+            self._initialised = True
+            return [self._find()]
         return self._drop(now)
 
     def _drop(self, now: float) -> list[Effect]:
