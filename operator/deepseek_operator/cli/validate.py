@@ -15,7 +15,7 @@ from deepseek_runtime.contract.names import COMMAND
 STDIN = "-"
 
 
-@click.command()
+@click.command(short_help="Tell everything that is wrong with manifests.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Form of the answer.")
 @click.option("--check-store", is_flag=True, help="Also write, read and remove a small file where checkpoints go.")

@@ -1,0 +1,112 @@
+"""Following a job until it ends or its view is left: reads its folder, shows it, passes on what is asked for."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from deepseek_operator.api.job import DeepseekJob
+from deepseek_operator.cli.errors import STOPPED
+from deepseek_operator.cli.jobs_here import look, read_job
+from deepseek_operator.cli.keys import Keys
+from deepseek_operator.cli.pushes import Pushes
+from deepseek_operator.cli.signals import Asks
+from deepseek_operator.cli.view.snapshot import Snapshot
+from deepseek_operator.cli.viewers import Screen, Viewer
+from deepseek_operator.state_folder import StateBroken, StateFolder
+from deepseek_runtime.contract.exit_codes import CRASHED, OK
+
+TICK = 0.25
+"""Seconds between two looks."""
+UNREADABLE = 10.0
+"""Seconds for which a status may be unreadable before a view gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    last: Snapshot
+    left: bool
+    """The view was left, the job runs on."""
+
+
+def follow(
+    folder: StateFolder,
+    view: Viewer,
+    asks: Asks,
+    asked: Callable[[int], str | None],
+    hint: str = "",
+    until: Callable[[Snapshot], bool] = lambda shot: False,
+) -> Followed:
+    """Shows the job until no supervisor runs it any more.
+
+    asked: called with how often Ctrl-C or SIGTERM came, each time; what to show of it, or None: leave the view.
+    until: ends the view before. Raises StateBroken.
+    """
+    pushes, job = Pushes(folder.metrics_file), read_job(folder)
+    process = folder.supervisor()
+    notice, heard, broken = "", 0, None
+    try:
+        with Keys() if isinstance(view, Screen) else Nobody() as keys, view:
+            while True:
+                if asks.count > heard:
+                    heard = asks.count
+                    said = asked(heard)
+                    if said is None:
+                        return Followed(look(folder, job), True)
+                    notice = said
+                try:
+                    shot = _seen(folder, job, pushes, notice)
+                    broken = None
+                except StateBroken:
+                    broken = broken or time.monotonic()
+                    if time.monotonic() - broken > UNREADABLE:
+                        raise
+                    asks.wait(TICK)
+                    continue
+                if not shot.attended or until(shot):
+                    view.last(shot)
+                    return Followed(shot, False)
+                view.show(shot, hint)
+                handles = [
+                    handle for handle in (process.handle if process else None, keys.handle) if handle is not None
+                ]
+                ready = asks.wait(TICK, handles)
+                if keys.handle in ready and keys.left():
+                    return Followed(shot, True)
+                if process is not None and process.handle in ready:
+                    # Its end is seen; alive() follows at once, since it goes by the same process.
+                    process.close()
+                    process = None
+    finally:
+        if process is not None:
+            process.close()
+
+
+def _seen(folder: StateFolder, job: DeepseekJob | None, pushes: Pushes, notice: str) -> Snapshot:
+    shot = look(folder, job)
+    pushes.read()
+    return replace(shot, losses=tuple(pushes.losses), rates=pushes.rates(shot.now), notice=notice)
+
+
+class Nobody:
+    """No keyboard."""
+
+    handle: int | None = None
+
+    def __enter__(self) -> "Nobody":
+        return self
+
+    def __exit__(self, kind: object, error: object, at: object) -> None:
+        return None
+
+    def left(self) -> bool:
+        return False
+
+
+def code_of(shot: Snapshot) -> int:
+    """The exit code of a command that followed a job to where it is now."""
+    if shot.over:
+        code = shot.status.exit_code
+        return code if code is not None else CRASHED
+    if shot.suspended:
+        return STOPPED
+    return OK if shot.attended else CRASHED

@@ -1,0 +1,150 @@
+"""`dsj logs`: what members wrote, those that are gone too, and those that are born while it follows."""
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from deepseek_operator.cli.answer import hint, output_option, say_json_line
+from deepseek_operator.cli.errors import Refused
+from deepseek_operator.cli.jobs_here import JobName, find
+from deepseek_operator.cli.signals import Asks
+from deepseek_operator.cli.view.log_lines import LogLine, merged, shown, stamped, tail
+from deepseek_operator.state_folder import StateFolder
+from deepseek_runtime.contract.exit_codes import MISSING_INPUT, OK
+from deepseek_runtime.contract.names import COMMAND, ROLES, Member
+
+OTHERS = ("supervisor", "etcd")
+TICK = 0.25
+MANY = 20
+"""Lines of each log where several are shown and --tail is not given."""
+BLOCK = 2**20
+TAIL_HELP = f"Only the last lines of each log. By default {MANY} of several logs, all of a single one."
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which logs are asked for."""
+
+    role: str | None
+    index: int | None
+    previous: bool
+
+    def files(self, folder: StateFolder) -> dict[str, Path]:
+        """By source. Of each seat the newest incarnation, or all those before it."""
+        if self.role in OTHERS:
+            file = folder.logs / f"{self.role}.log"
+            return {self.role: file} if self.role is not None and file.exists() else {}
+        seats: dict[tuple[str, int], list[Member]] = {}
+        for file in folder.logs.glob("*.log"):
+            with contextlib.suppress(ValueError):
+                member = Member.parse(file.stem)
+                if self.role in (None, member.role) and self.index in (None, member.index):
+                    seats.setdefault((member.role, member.index), []).append(member)
+        chosen = [m for seat in seats.values() for m in (sorted(seat)[:-1] if self.previous else sorted(seat)[-1:])]
+        return {str(member): folder.logs / f"{member}.log" for member in sorted(chosen)}
+
+
+@dataclass(slots=True)
+class Followed:
+    """A log that grows: whole lines only."""
+
+    file: Path
+    at: int = 0
+    rest: bytes = b""
+    time: str = ""
+
+    def more(self, *, end: bool = False) -> list[str]:
+        """What was written since; with `end` also a last line without its end."""
+        with contextlib.suppress(OSError), self.file.open("rb") as file:
+            file.seek(self.at)
+            while block := file.read(BLOCK):
+                self.at += len(block)
+                self.rest += block
+        lines = self.rest.split(b"\n")
+        self.rest = lines.pop()
+        if end and self.rest:
+            lines.append(self.rest)
+            self.rest = b""
+        return [line.decode(errors="replace") for line in lines]
+
+
+@dataclass(slots=True)
+class Stream:
+    output: str
+    width: int
+    open: dict[str, Followed] = field(default_factory=dict)
+
+    def write(self, lines: Sequence[LogLine]) -> None:
+        for line in lines:
+            if self.output == "json":
+                say_json_line({"member": line.source, "time": line.time or None, "line": line.text})
+            else:
+                click.echo(shown(line, self.width))
+
+
+@click.command()
+@click.argument("name", type=JobName())
+@click.option("--role", type=click.Choice([*ROLES, *OTHERS]), default=None, help="Only this role's logs.")
+@click.option("--index", type=click.IntRange(min=0), default=None, help="Only the member of this index.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends; members that are born later too.")
+@click.option("--tail", "most", type=click.IntRange(min=0), default=None, help=TAIL_HELP)
+@click.option("--previous", is_flag=True, help="Of incarnations that were replaced.")
+@output_option
+def logs(
+    name: str, role: str | None, index: int | None, follow: bool, most: int | None, previous: bool, output: str
+) -> int:
+    """Show what members wrote, those that are gone too.
+
+    Lines of several members come in the order of time.
+
+    \b
+      dsj logs digits
+      dsj logs digits --role worker --index 0
+      dsj logs digits --role worker --index 0 --previous
+      dsj logs digits -f
+    """
+    folder = find(name)
+    choice = Choice(role, index, previous)
+    files = choice.files(folder)
+    if not files and not follow:
+        raise _nothing(name, choice)
+    single = len(files) == 1 and role is not None and (index is not None or role in OTHERS)
+    if most is None and not single:
+        most = MANY
+    stream = Stream(output, 0 if single else max([10, *map(len, files)]))
+    stream.open = {source: Followed(file) for source, file in files.items()}
+    alive = folder.alive()
+    stream.write(merged({s: tail(one.more(end=not (follow and alive)), most) for s, one in stream.open.items()}))
+    if follow:
+        _follow(folder, choice, stream)
+    else:
+        hint([f"{COMMAND} logs {name} -f", f"{COMMAND} why {name}"], output)
+    return OK
+
+
+def _follow(folder: StateFolder, choice: Choice, stream: Stream) -> None:
+    """Until the job has ended, or Ctrl-C."""
+    with Asks() as asks:
+        alive = True
+        while alive and not asks.count:
+            alive = folder.alive()  # before the last look at the logs
+            for source, file in choice.files(folder).items():
+                stream.open.setdefault(source, Followed(file))
+            lines = []
+            for source, one in stream.open.items():
+                added = list(stamped(source, one.more(end=not alive), one.time))
+                one.time = added[-1].time if added else one.time
+                lines += added
+            stream.write(sorted(lines, key=lambda line: line.time))
+            if alive:
+                asks.wait(TICK)
+
+
+def _nothing(name: str, choice: Choice) -> Refused:
+    who = " ".join(str(part) for part in (choice.role, choice.index) if part is not None) or "any member"
+    if choice.previous:
+        return Refused(f"no member of {name} was replaced ({who})", f"{COMMAND} logs {name}", MISSING_INPUT)
+    return Refused(f"there are no logs of {who} in {name}", f"{COMMAND} status {name}", MISSING_INPUT)

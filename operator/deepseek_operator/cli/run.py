@@ -1,0 +1,156 @@
+"""`dsj run`: starts a job on this machine, shows it until it ends, and passes on Ctrl-C."""
+
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from pydantic import ValidationError
+
+from deepseek_operator import launch
+from deepseek_operator.api.job import DeepseekJob
+from deepseek_operator.api.load import Manifest, load_manifest, parse_manifest
+from deepseek_operator.cli.answer import hint, output_option, say, say_json, say_json_line, unicode_out
+from deepseek_operator.cli.errors import INTERRUPTED, STOPPED, TERMINATED, Refused
+from deepseek_operator.cli.following import code_of, follow
+from deepseek_operator.cli.jobs_here import find, look, names
+from deepseek_operator.cli.signals import Asks
+from deepseek_operator.cli.view.snapshot import Snapshot
+from deepseek_operator.cli.view.summary import next_steps, summary, summary_json
+from deepseek_operator.cli.viewers import viewer
+from deepseek_operator.state_folder import StateFolder, default_state_root
+from deepseek_runtime.contract.exit_codes import OK, USAGE
+
+STDIN = "-"
+KEYS = "Ctrl-C stops the job (drains it and writes a checkpoint)   q leaves this view, the job runs on"
+
+
+@click.command()
+@click.argument("job", metavar="JOB.yaml")
+@click.option("--detach", is_flag=True, help="Start it and return at once.")
+@click.option("--resume", is_flag=True, help="Go on with the job of this name; JOB may be its name then.")
+@click.option("--replace", "anew", is_flag=True, help="End and delete the job of this name first.")
+@click.option("--name", default=None, help="Another name than the manifest's.")
+@click.option("--no-view", is_flag=True, help="Show nothing before the end.")
+@output_option
+def run(job: str, detach: bool, resume: bool, anew: bool, name: str | None, no_view: bool, output: str) -> int:
+    """Start a job on this machine and show it until it ends.
+
+    The job has a supervisor of its own; this command is only a view. Ctrl-C drains the job: workers push what they
+    hold, a checkpoint is written, every process leaves. Ctrl-C again kills it. A closed terminal leaves it running.
+
+    \b
+      dsj run job.yaml
+      dsj run job.yaml --detach
+      dsj run --resume digits
+      dsj run job.yaml -o json | jq .step
+
+    Exit code: 0 succeeded; 64, 65, 66, 78 a mistake in what was given; 75 suspended; 130 Ctrl-C; 1 any other failure.
+    """
+    if resume and anew:
+        raise click.UsageError("--resume goes on with a job, --replace deletes it: give one of them")
+    if resume and not Path(job).exists() and job in names():
+        manifest, folder = None, find(job)
+    else:
+        manifest = _manifest(job, name)
+        folder = StateFolder(default_state_root() / manifest.job.name)
+        if resume and not folder.exists():
+            find(manifest.job.name)
+    with Asks() as asks:
+        _start(folder, manifest, asks, resume=resume, anew=anew, loud=output == "text")
+        if detach and not asks.count:
+            return _started(folder, output)
+        return _follow(folder, asks, output, not no_view)
+
+
+def _manifest(job: str, name: str | None) -> Manifest:
+    """Raises ManifestError, Refused."""
+    if job == STDIN:
+        manifest = parse_manifest(sys.stdin.read(), "<stdin>", Path.cwd())
+    else:
+        manifest = load_manifest(job)
+    for note in manifest.notes:
+        click.echo(f"note: {note}", err=True)
+    if name is None:
+        return manifest
+    data = manifest.job.model_dump(by_alias=True)
+    data["metadata"]["name"] = name
+    try:
+        return replace(manifest, job=DeepseekJob.model_validate(data))
+    except ValidationError as error:
+        right = "small letters, digits and '-', at most 45 of them, a letter or digit at both ends"
+        raise Refused(f"{name!r} cannot be a job's name", f"right: {right}", USAGE) from error
+
+
+def _start(folder: StateFolder, manifest: Manifest | None, asks: Asks, *, resume: bool, anew: bool, loud: bool) -> None:
+    if loud:
+        click.echo(f"{folder.name}: starting etcd and the supervisor", err=True)
+    asks.starting = True
+    try:
+        if manifest is None:
+            launch.resume(folder.name)
+        else:
+            launch.start(manifest, resume=resume, replace=anew)
+    except KeyboardInterrupt:
+        # The launch has killed the supervisor that it had begun; what that one had begun goes too.
+        if not folder.alive():
+            folder.end_left_behind()
+        raise
+    finally:
+        asks.starting = False
+
+
+def _started(folder: StateFolder, output: str) -> int:
+    shot = look(folder)
+    if output == "json":
+        process = folder.supervisor()
+        say_json({"job": folder.name, "folder": str(folder.path), "supervisor": process.pid if process else None})
+        if process is not None:
+            process.close()
+    else:
+        say([f"{folder.name} is started in {folder.path}"])
+        hint(next_steps(shot))
+    return OK
+
+
+def _follow(folder: StateFolder, asks: Asks, output: str, show: bool) -> int:
+    known = () if folder.status().opened == 0 else folder.status().events
+
+    def asked(times: int) -> str | None:
+        if times == 1:
+            folder.request_stop(drain=True)
+            said = "stopping: workers push what they hold, a checkpoint is written; Ctrl-C again kills at once"
+        else:
+            folder.request_stop(drain=False)
+            said = "killing all members; the newest checkpoint stays"
+        if not show and output == "text":
+            click.echo(said, err=True)
+        return said
+
+    followed = follow(folder, viewer(output, show, known), asks, asked, KEYS)
+    # From here on Ctrl-C ends this command as any other.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    code = _code(followed.last, asks, left=followed.left)
+    _end(followed.last, code, output, left=followed.left)
+    return code
+
+
+def _code(shot: Snapshot, asks: Asks, *, left: bool) -> int:
+    if left:
+        return OK
+    code = code_of(shot)
+    if code == STOPPED and asks.count:
+        return TERMINATED if asks.terminated else INTERRUPTED
+    return code
+
+
+def _end(shot: Snapshot, code: int, output: str, *, left: bool) -> None:
+    if output == "json":
+        say_json_line(summary_json(shot, code))
+    elif left:
+        say([f"{shot.name} runs on: step {shot.step}"])
+        hint(next_steps(shot))
+    else:
+        say(summary(shot, code, unicode=unicode_out()))
+        hint(next_steps(shot))
