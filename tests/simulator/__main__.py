@@ -34,7 +34,9 @@ def main() -> int:
         if options.seed is not None:
             print(shape_of(seed), f"{outcome.seconds:.1f} s, {outcome.events} events, {outcome.after:.1f} s after")
     took = time.perf_counter() - began
-    print(f"{len(numbers)} schedules, {bad} violations, median of {median(numbers)} faults, {len(numbers) / took:.1f}/s")
+    print(
+        f"{len(numbers)} schedules, {bad} violations, median of {median(numbers)} faults, {len(numbers) / took:.1f}/s"
+    )
     if options.seed is None:
         for kind, count in counts.most_common():
             print(f"  {100 * count / len(numbers):5.1f} % {kind}")

@@ -47,6 +47,7 @@ from deepseek_runtime.protocol.opening import Opened, Opening
 from deepseek_runtime.protocol.orders import Orders
 from deepseek_runtime.protocol.saving import Saving
 from deepseek_runtime.protocol.settings import Settings
+from deepseek_runtime.protocol.skips import SkipsInARow
 from deepseek_runtime.protocol.tickets import Tickets
 from deepseek_runtime.protocol.tracking import Tracking
 from deepseek_runtime.protocol.workers import Workers
@@ -70,6 +71,7 @@ class Chief:
         self.ledger: Ledger | None = None
         self.saving: Saving | None = None
         self.ending: Ending | None = None
+        self.skips: SkipsInARow | None = None
         self.drain_wanted = False
         self._checkpoint_due: int | None = None
         self._state_at: float | None = None
@@ -124,7 +126,8 @@ class Chief:
         if self.ending is not None:
             effects += self.ending.on_result(call, result, now)
         if isinstance(call, WriteState) and not self._recording:
-            self._state_at = None if result is True else now + self.settings.timing.heartbeat
+            stands = result is True and call.state == self.state
+            self._state_at = None if stands else now + self.settings.timing.heartbeat
         return self._asking([*effects, *self._go_on(now)])
 
     def on_tick(self, now: float) -> list[Effect]:
@@ -158,8 +161,10 @@ class Chief:
         return self.ending is not None and self.ending.phase == "recording"
 
     def on_state_lost(self) -> list[Effect]:
-        """etcd was emptied."""
-        return self._asking([WriteState(self.number, self.state)]) if self.opened is not None else []
+        """etcd was emptied. While the end records `finished`, `opened` alone would be written over it."""
+        if self.opened is None or self._recording:
+            return []
+        return self._asking([WriteState(self.number, self.state)])
 
     def drain(self) -> None:
         """Suspend, stop: the next events carry it out."""
@@ -228,6 +233,8 @@ class Chief:
         if ledger is None or not seen.welcomed:
             return []
         held = ledger.of(worker)
+        if beat.given_up and held is not None and held.lease.number == beat.given_up:
+            return self._end_lease(held.lease.number, now)
         if beat.unable and held is not None and held.lease.number == beat.unable:
             return self._on_unable(held.lease.number, held.lease.g, beat.reason, now)
         if held is not None and held.lease.number > beat.newest_lease and beat.wants:
@@ -247,7 +254,8 @@ class Chief:
                 effects.append(Note("RangeZeroed", text, True))
             return [*effects, *self._end_lease(number, now)]
         note = Note("RangeSkipped", f"range {g} ({ledger.plan.samples_of(g)} samples): {reason}", True)
-        return [note, *self._skip(g, tuple(range(len(self._spans))), now)]
+        assert self.skips is not None
+        return [note, *self._skip(g, tuple(range(len(self._spans))), now), *self.skips.skipped(g, reason)]
 
     @property
     def _spans(self) -> Mapping[int, Any]:
@@ -329,6 +337,8 @@ class Chief:
         if ledger is None:
             return []
         for push in report.pushes:
+            if self.skips is not None:
+                self.skips.pushed()
             self.tracking.push(push, len(ledger.done), ledger.leases.values(), now)
             if self.saving is not None and self.tracking.loss_scale is not None:
                 self.saving.loss_scale = self.tracking.loss_scale
@@ -378,6 +388,7 @@ class Chief:
         timing = self.settings.timing
         plan = self.settings.plan(opened.samples)
         self.ledger = Ledger(self.number, plan, len(opened.space.spans), self.settings.bound, self.settings.share)
+        self.skips = SkipsInARow(plan)
         self.saving = Saving(self.number, self.servers, opened, self.orders, self.tickets, timing.moments)
         effects: list[Effect] = []
         for g, spans in self.ledger.rebuild(opened.states).items():
@@ -394,8 +405,10 @@ class Chief:
         return effects
 
     def should_end(self) -> bool:
-        """All ranges done or skipped; or a drain is wanted and no lease is out."""
-        assert self.ledger is not None
+        """All ranges done or skipped; or a drain is wanted and no lease is out. Never of a job that has failed."""
+        assert self.ledger is not None and self.skips is not None
+        if self.skips.given_up:
+            return False
         if self.ledger.complete:
             return True
         return self.drain_wanted and not self.ledger.leases
@@ -419,7 +432,7 @@ class Chief:
     def _serve(self, now: float) -> list[Effect]:
         """Idle workers get a ticket, or a range."""
         ledger = self.ledger
-        assert ledger is not None
+        assert ledger is not None and self.skips is not None
         effects: list[Effect] = []
         for worker in self.workers.waiting():
             seen = self.workers.seen[worker]
@@ -428,7 +441,7 @@ class Chief:
                 seen.wants = False
                 effects.append(Send(worker, ticket))
                 continue
-            if self.ending is not None or self.drain_wanted or not self.may_lease(worker):
+            if self.ending is not None or self.drain_wanted or self.skips.given_up or not self.may_lease(worker):
                 continue
             lease = ledger.lease(worker, len(self.workers.live))
             if lease is not None:

@@ -83,6 +83,9 @@ class Beat:
     """Number of the newest lease it got in this term: a lost grant is given again."""
     unable: int = 0
     """Number of a lease whose range stays non-finite; 0: none."""
+    given_up: int = 0
+    """Number of a lease whose push was answered `stale` by some span; 0: none. That span may have known an older end
+    of it than the chief does."""
     reason: str = ""
     trained: int = 0
 

@@ -117,6 +117,7 @@ class Pusher:
         self._newest_lease = 0
         self._training: Lease | None = None
         self._unable = 0
+        self._given_up = 0
         self._reason = ""
         self._w = 0.0
         self._pull = 0
@@ -142,7 +143,7 @@ class Pusher:
         self.record = record
         self.welcomed = False
         self._newest_lease = 0
-        self._unable = 0
+        self._unable = self._given_up = 0
         self._pulling.clear()
         self._ticket = None
         self._flush = None
@@ -250,7 +251,7 @@ class Pusher:
         if lease.number <= self._newest_lease or not self.idle:
             return []
         self._newest_lease = lease.number
-        self._unable = 0
+        self._unable = self._given_up = 0
         self.lease = lease
         return self._go_on(now)
 
@@ -354,7 +355,8 @@ class Pusher:
             set(parts),
             wait=self._timing.resend,
         )
-        return self._send_pending(now)
+        # Between two terms nobody is asked under the old lease: its answer would be `stale`, for good.
+        return self._send_pending(now) if self.welcomed else []
 
     def _send_pending(self, now: float) -> list[Effect]:
         """Worker 4: spans without an answer are sent again, same sequence and payload, to whoever hosts them now."""
@@ -402,9 +404,12 @@ class Pusher:
         if pending.lease is None:
             self._flushing = False
             return self._flushed(now)
-        self.lease = None
         if not pending.stale:
             self.trained_ranges += 1
+        elif self.lease is not None:
+            # Worker 5: given up; said to the chief, which may have given it anew before it heard of the stale answer.
+            self._given_up = self.lease.number
+        self.lease = None
         return self._go_on(now, beat=True)
 
     def unable(self, reason: str, now: float) -> list[Effect]:
@@ -579,7 +584,15 @@ class Pusher:
     def _beat(self, now: float) -> list[Effect]:
         self._beat_at = now
         assert self.record is not None
-        beat = Beat(self.record.number, self.idle, self._newest_lease, self._unable, self._reason, self.trained_ranges)
+        beat = Beat(
+            self.record.number,
+            self.idle,
+            self._newest_lease,
+            self._unable,
+            self._given_up,
+            self._reason,
+            self.trained_ranges,
+        )
         return [Send(terms.chief(self.record), beat)]
 
     def on_tick(self, now: float) -> list[Effect]:

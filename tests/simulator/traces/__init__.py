@@ -5,5 +5,7 @@ from collections.abc import Callable
 from simulator.traces import answers, checkpoints, ending, terms
 
 TRACES: dict[str, Callable[[], None]] = {
-    trace.__name__.removeprefix("trace_"): trace for part in (answers, terms, checkpoints, ending) for trace in part.TRACES
+    trace.__name__.removeprefix("trace_"): trace
+    for part in (answers, terms, checkpoints, ending)
+    for trace in part.TRACES
 }

@@ -103,6 +103,45 @@ def trace_4_one_server_does_not_know() -> None:
     finish(job)
 
 
+def trace_4_stale_is_remembered() -> None:
+    """S0 has answered `stale`, the answer is lost; in the next term W0 claims the range, and S0 repeats its answer:
+    W0 gives the range up, and says so."""
+    job = stage(steps=24)
+    chief = opened(job)
+    worker(job, W1).hold_training = True
+    watched(job, lambda s, t, m: "hold" if s == W0 and isinstance(m, Push) else None)
+    job.run_until(lambda: bool(job.network.held))
+    watched(job, lambda s, t, m: "hold" if s == W0 else "drop" if t == W0 and isinstance(m, Answers) else None)
+    job.run_until(lambda: W0 not in chief.workers.seen, 20.0)
+    job.run_for(0.5)
+    job.network.release(lambda s, t, m: t == S0 and isinstance(m, Push))
+    job.run_for(0.5)
+    assert "stale" in {span.answers[0].answer for span in server(job, S0).machine.spans.values()}
+    job.network.held.clear()
+    watched(job, lambda s, t, m: None)
+    opened(job)
+    worker(job, W1).hold_training = False
+    finish(job)
+
+
+def trace_4_no_push_between_terms() -> None:
+    """W0 is trained while its new chief has not welcomed it: it does not push under the old lease."""
+    job = stage(steps=24)
+    opened(job)
+    job.run_until(lambda: worker(job, W0).machine.busy)
+    worker(job, W0).hold_training = True
+    watched(job, lambda s, t, m: "hold" if s == W0 and isinstance(m, Hello) else None)
+    opened(job)
+    worker(job, W0).hold_training = False
+    job.run_until(lambda: worker(job, W0).machine.pending is not None)
+    job.run_for(0.5)
+    watched(job, lambda s, t, m: None)
+    job.network.release()
+    job.run_for(1.0)
+    assert worker(job, W0).machine.trained_ranges > 0, "what it had trained was in vain"
+    finish(job)
+
+
 def trace_5_skip_of_what_is_in_flight() -> None:
     """W0's push of r is in flight, W0 counts as lost, W1 finds r non-finite: skipped; then W0's push comes."""
     job = stage(steps=24)
@@ -282,6 +321,8 @@ TRACES = [
     trace_1_residual_once,
     trace_4_lease_ended,
     trace_4_one_server_does_not_know,
+    trace_4_stale_is_remembered,
+    trace_4_no_push_between_terms,
     trace_5_skip_of_what_is_in_flight,
     trace_5_applied_is_not_skipped,
     trace_5_skip_completed,
