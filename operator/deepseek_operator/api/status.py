@@ -92,9 +92,9 @@ class SeatStatus(Part):
 
 
 class Suspect(Part):
-    """An exception in a range: the same twice is the user's mistake."""
+    """An exception in a range (None: outside of any, as in evaluate): the same twice is the user's mistake."""
 
-    range: int
+    range: int | None
     reason: str
     message: str
 

@@ -1,5 +1,7 @@
 """Begin, succeed, fail on request, deadline, and what is swept up at the end."""
 
+import re
+
 from deepseek_operator.api.status import Failure, Seat, TermStatus
 from deepseek_operator.reconcile.draft import Draft
 from deepseek_operator.reconcile.observe import seat, seconds, stamp
@@ -71,11 +73,17 @@ def requests(draft: Draft) -> None:
         elif request.kind == "fail" and not draft.over():
             draft.drop_requests.append(id)
             code = request.code if request.code is not None else CRASHED
+            reason, text = _reason(request.reason or "the chief gave the job up without a reason")
             failure = Failure(
-                role="server", index=0, exit_code=code, reason="RuntimeFailed", message=request.reason,
-                time=stamp(draft.now),
-            )  # fmt: skip
-            draft.fail(code, "RuntimeFailed", request.reason or "the chief gave the job up without a reason", failure)
+                role="server", index=0, exit_code=code, reason=reason, message=text, time=stamp(draft.now)
+            )
+            draft.fail(code, reason, text, failure)
+
+
+def _reason(said: str) -> tuple[str, str]:
+    """`<Reason>: <text>`, as the chief writes it."""
+    found = re.fullmatch(r"([A-Z][A-Za-z]+): (.+)", said, re.DOTALL)
+    return (found[1], found[2]) if found else ("RuntimeFailed", said)
 
 
 def deadline(draft: Draft) -> None:

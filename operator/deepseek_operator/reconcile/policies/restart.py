@@ -17,6 +17,8 @@ from deepseek_runtime.contract.names import Member
 FINISHED_GRACE = 2.0
 """Seconds between a worker's exit 0 and its replacement: `finished` may still be on its way from etcd."""
 LONGEST_BACKOFF = 60.0
+USER_CODE_RAISED = "UserCodeRaised"
+"""A worker's reason. Outside of any range it is `evaluate` that raised; other exits there name no place."""
 SUSPECTS = 16
 
 
@@ -116,7 +118,8 @@ def _ended(draft: Draft, member: MemberSeen) -> None:
     if record is not None and is_users_mistake(record.code):
         draft.fail(record.code, record.reason, _told(member, failure.message or record.reason), failure)
     elif _repeated(draft, member):
-        message = f"{failure.message or failure.reason} (the same in range {record.range if record else '?'} twice)"
+        where = "" if record is None or record.range is None else f" in range {record.range}"
+        message = f"{failure.message or failure.reason} (the same{where} twice)"
         draft.fail(USER_CODE, failure.reason, _told(member, message), failure)
     else:
         _count(draft, member, failure)
@@ -133,7 +136,7 @@ def _told(member: MemberSeen, message: str) -> str:
 def _repeated(draft: Draft, member: MemberSeen) -> bool:
     """The same exception in the same range ended an incarnation before: nobody will get past it."""
     record = member.exit
-    if record is None or record.range is None or record.code == OK:
+    if record is None or record.code == OK or (record.range is None and record.reason != USER_CODE_RAISED):
         return False
     # Whoever says it names itself; who that was is no part of the exception.
     text = re.sub(r"\b(worker|server)[- ]\d+(-\d+)?\b", "a member", record.message)
