@@ -47,10 +47,19 @@ class _Loop:
             cls._users -= 1
             if cls._users or cls._loop is None or cls._thread is None:
                 return
+            asyncio.run_coroutine_threadsafe(_settle(), cls._loop).result(_WAIT)
             cls._loop.call_soon_threadsafe(cls._loop.stop)
             cls._thread.join(_WAIT)
             cls._loop.close()
             cls._loop = cls._thread = None
+
+
+async def _settle() -> None:
+    """Until nothing is under way: connections accepted at the last moment, and the ends of others."""
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
+    for _ in range(3):  # closing a transport takes two turns of the loop
+        await asyncio.sleep(0)
 
 
 class Proxy:
@@ -69,7 +78,7 @@ class Proxy:
         self.address = f"tcp://127.0.0.1:{self.port}"
         self.forwarded = 0
         self._delay = 0.0
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._links: set[asyncio.Task[None]] = set()
         self._closed = False
         self._loop = _Loop.enter()
@@ -119,44 +128,55 @@ class Proxy:
             self._flowing.clear()
 
     async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(
-                self._accepted, sock=_bound(("127.0.0.1", self.port)), limit=_BLOCK
-            )
+        if self._listener is None:
+            self._listener = _bound(("127.0.0.1", self.port))
+            self._listener.setblocking(False)
+            self._listener.listen(64)
+            self._loop.add_reader(self._listener, self._accept, self._listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        # By hand: a connection that asyncio's own server accepts while it is being closed is leaked.
+        try:
+            near, _ = listener.accept()
+        except OSError:
+            return  # it has gone again
+        link = self._loop.create_task(self._link(near))
+        self._links.add(link)
+        link.add_done_callback(self._links.discard)
+        link.add_done_callback(lambda _: near.close())
 
     async def _heal(self) -> None:
         self._flowing.set()
         await self._listen()
 
     async def _cut(self) -> None:
-        server, self._server = self._server, None
-        if server is not None:
-            server.close()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._loop.remove_reader(listener)
+            listener.close()
         links = list(self._links)
         for link in links:
             link.cancel()
         await asyncio.gather(*links, return_exceptions=True)
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or self._server is None:
-            writer.transport.abort()
-            return
-        self._links.add(task)
-        ends = [writer]
+    async def _link(self, near: socket.socket) -> None:
+        """One connection and its onward one, until either ends or the proxy cuts them."""
+        near.setblocking(False)
+        ends: list[asyncio.StreamWriter] = []
         try:
             await self._flowing.wait()
+            reader, writer = await asyncio.open_connection(sock=near, limit=_BLOCK)
+            ends.append(writer)
             onward_reader, onward = await asyncio.open_connection(*self._target, limit=_BLOCK)
             ends.append(onward)
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._forward(reader, onward))
                 both.create_task(self._forward(onward_reader, writer))
-        except (OSError, ExceptionGroup, asyncio.CancelledError):
-            pass  # cut, or one end is gone: both ends are reset below
+        except* OSError:
+            pass  # one end is gone: so is the other, below
         finally:
             for end in ends:
                 _reset(end)
-            self._links.discard(task)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One direction, until its reader ends; then the whole link does."""

@@ -77,15 +77,19 @@ def test_what_arrives_through_many_cuts_is_whole_in_order_and_never_twice(tcp_po
                     tcp_posts.got[post.identity] += post.receive(0.01)
             proxy.heal()
             tcp_posts.until(lambda: connected(server, worker))
-        passes(tcp_posts, server, worker)
-    for name in ("server-0-0", "worker-0-0"):
+        last = {"number": number + 1}
+        for kind, size in sizes.items():
+            data = bytes([last["number"] % 251]) * size
+            assert worker.send("server-0-0", Message(kind, last, (data,)))
+            assert server.send("worker-0-0", Message(kind, last, (data,)))
+        names = ("server-0-0", "worker-0-0")
+        tcp_posts.until(lambda: all(tcp_posts.fields(name, "number").count(number + 1) == 2 for name in names))
+    for name in names:
         for kind in sizes:
             numbers = tcp_posts.fields(name, "number", kind)
             assert numbers == sorted(set(numbers))
-            assert numbers, f"none of kind {kind} arrived at {name}"
-        for _, message in tcp_posts.got[name][:-1]:
-            if message.kind in sizes:
-                assert bytes(message.buffers[0]) == bytes([message.fields["number"] % 251]) * sizes[message.kind]
+        for _, message in tcp_posts.got[name]:
+            assert bytes(message.buffers[0]) == bytes([message.fields["number"] % 251]) * sizes[message.kind]
 
 
 def test_an_idle_link_that_was_cut_comes_back(tcp_posts: Posts) -> None:
@@ -124,6 +128,20 @@ def test_a_delayed_link_delivers(tcp_posts: Posts) -> None:
         worker.send("server-0-0", Message("late", {}, (bytes(200 * KIB),)))
         tcp_posts.until(lambda: tcp_posts.kinds("server-0-0") == ["late"])
         assert not server.refused
+
+
+def test_an_idle_worker_gives_signs_of_life(tcp_posts: Posts) -> None:
+    server, worker = tcp_posts.pair(silence=0.2)
+    heard = server.bytes_received
+    tcp_posts.until(lambda: server.bytes_received > heard + 100, server, worker)
+    assert connected(server, worker)
+
+
+def test_a_worker_that_was_forgotten_while_it_was_busy_comes_back(tcp_posts: Posts) -> None:
+    server, worker = tcp_posts.pair(silence=0.2)
+    tcp_posts.until(lambda: server.peers() == set(), server)  # ZeroMQ's own thread keeps the connection alive
+    assert not server.send("worker-0-0", Message("x"))
+    passes(tcp_posts, server, worker)
 
 
 def test_a_server_that_comes_back_at_its_address_is_found(tcp_posts: Posts) -> None:
