@@ -272,10 +272,10 @@ class ServerProcess:
     def _report(self, now: float) -> None:
         """Progress to etcd, measurements to metrics.jsonl."""
         chief = self.chief
-        if chief is None or chief.ledger is None:
+        if chief is None:
             return
         rows = chief.tracking.rows
-        while rows:
+        while rows and chief.ledger is not None:
             row = rows.popleft()
             step = chief.ledger.steps_done
             line = {"term": chief.number, "step": step, "wire": chief.tracking.wire_bytes}
@@ -286,7 +286,7 @@ class ServerProcess:
         if record is None:
             return
         self._progress_at = now
-        self._progress_flying = self.etcd.submit("progress", lambda: self.membership.put_progress(record, record.term))
+        self._progress_flying = self.etcd.submit("progress", lambda: self.membership.put_progress(record, chief.number))
 
     def close(self) -> None:
         self._log({})  # what went over the wire since the last push

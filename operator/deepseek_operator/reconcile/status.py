@@ -140,6 +140,9 @@ def _degraded(draft: Draft, leaving: bool) -> Saying:
     if not leaving and 0 < status.term.number <= status.opened and status.workers.ready < least:
         text = f"{status.workers.ready} worker(s) at work, workers.min is {least}: training goes on, slower"
         return Saying("Degraded", True, "TooFewWorkers", text)
+    if status.progress is not None and status.progress.checkpoint_problem:
+        text = f"training goes on without new checkpoints: {status.progress.checkpoint_problem}"
+        return Saying("Degraded", True, "CheckpointFailed", text)
     return Saying("Degraded", False, "AllWell")
 
 
@@ -147,6 +150,9 @@ def _blocked(draft: Draft) -> Saying:
     for member in draft.seen.members:
         if member.waiting:
             return Saying("Blocked", True, "CannotStart", f"{member.role} {member.index}: {member.waiting}")
+    store = _store_blocks(draft)
+    if store is not None:
+        return store
     for role in ("server", "worker"):
         for index in range(draft.intent.servers if role == "server" else draft.intent.workers):
             known = draft.status.seats.get(f"{role}/{index}")
@@ -160,6 +166,19 @@ def _blocked(draft: Draft) -> Saying:
             text = f"{member.role} {member.index} has not registered within {REGISTERS_WITHIN:g} s"
             return Saying("Blocked", True, "NotRegistered", f"{text}. {_look(draft, member.role, member.index)}")
     return Saying("Blocked", False, "NothingBlocks")
+
+
+def _store_blocks(draft: Draft) -> Saying | None:
+    """The checkpoint storage keeps the job from beginning, from going on, or from its end."""
+    progress, status = draft.status.progress, draft.status
+    if progress is None:
+        return None
+    if progress.opening_problem and status.opened < status.term.number:
+        return Saying("Blocked", True, "StoreUnreachable", progress.opening_problem)
+    if progress.checkpoint_problem and 0 < progress.steps <= progress.step:
+        text = f"all steps are done, but the last checkpoint cannot be stored yet: {progress.checkpoint_problem}"
+        return Saying("Blocked", True, "CheckpointFailed", text)
+    return None
 
 
 def _working(draft: Draft, role: str, index: int) -> bool:
@@ -192,7 +211,9 @@ def _why(draft: Draft, said: dict[ConditionType, Saying]) -> str:
         if said[type].true:
             return said[type].message
     if said["Suspended"].reason == "Draining":
-        return "the job drains: workers push what they hold, then a checkpoint is written"
+        problem = draft.status.progress.checkpoint_problem if draft.status.progress else ""
+        drains = "the job drains: workers push what they hold, then a checkpoint is written"
+        return f"{drains}; so far it could not be: {problem}" if problem else drains
     if said["Suspended"].true:
         remedy = f"dsj run --resume {draft.intent.job}" if draft.intent.local else "set spec.suspend to false"
         return f"the job is suspended; to go on: {remedy}"

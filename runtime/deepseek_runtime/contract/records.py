@@ -83,6 +83,10 @@ class Progress(Record):
     checkpoint: CheckpointRef | None = None
     checkpoint_time: float | None = None
     """Seconds since the Unix epoch."""
+    checkpoint_problem: str = ""
+    """Why the newest checkpoint could not be stored; empty once one was."""
+    opening_problem: str = ""
+    """Why the present term does not open; empty once it has. `term` and the rest are then of the one before."""
     wire_bytes: Count = 0
     dense_bytes: Count = 0
     local_steps: Count = 1

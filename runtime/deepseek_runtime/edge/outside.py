@@ -184,9 +184,13 @@ def _find(config: JobConfig, store: Store, call: FindCheckpoint) -> Found | None
     """The newest of the job's own lineage; without one, what restoreFrom names."""
     choice = choose.choose(store, call.term, call.skip)
     if choice is not None:
-        for step, why in choice.passed_over:
-            logger.warning("checkpoint of step %d (term %d) is passed over: %s", step.step, step.term, why)
-        return _found(choice.index)
+        # What is in `skip` was said when it turned out to be damaged.
+        told = tuple(
+            f"checkpoint of step {name.step} (term {name.term}): {why}"
+            for name, why in choice.passed_over
+            if tuple(name) not in call.skip
+        )
+        return replace(_found(choice.index), passed_over=told)
     if config.checkpoint.restore_from is None:
         store.check()
         return None

@@ -16,10 +16,16 @@ class Reporter:
     config: JobConfig
     earlier: Progress | None = None
     events: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+    checkpoint_problem: str = ""
+    opening_problem: str = ""
     _next: int = 1
+    _told: int = 1
+    """The next event's id when a record was last made."""
 
     def adopt(self, earlier: Progress | None) -> None:
         self.earlier = earlier
+        self.opening_problem = ""
+        self.checkpoint_problem = earlier.checkpoint_problem if earlier is not None else ""
         if earlier is not None and earlier.events:
             self.events.extend(earlier.events)
             self._next = int(earlier.events[-1].split(" ", 1)[0]) + 1
@@ -27,12 +33,21 @@ class Reporter:
     def note(self, note: Note) -> None:
         self.events.append(f"{self._next} {note.reason} {note.text}"[:500])
         self._next += 1
+        if note.reason == "CheckpointFailed":
+            self.checkpoint_problem = note.text
+        elif note.reason == "CheckpointSaved":
+            self.checkpoint_problem = ""
+        elif note.reason == "StoreUnreachable":
+            self.opening_problem = note.text
+        elif note.reason == "TermOpened":
+            self.opening_problem = ""
 
     def record(self, chief: Chief, now: float, wall: float) -> Progress | None:
-        """None before the term has opened."""
+        """None when there is nothing to say yet."""
         ledger, opened, saving = chief.ledger, chief.opened, chief.saving
         if ledger is None or opened is None or saving is None:
-            return None
+            return self._unopened(chief)
+        self._told = self._next
         tracking, training = chief.tracking, self.config.training
         earlier = self.earlier
         steps = ledger.steps_done
@@ -50,6 +65,7 @@ class Reporter:
             workers=len(chief.workers.live),
             checkpoint=CheckpointRef(term=saving.last[0], step=saving.last[1]) if saving.last else None,
             checkpoint_time=saving.last_time or (earlier.checkpoint_time if earlier else None),
+            checkpoint_problem=self.checkpoint_problem,
             wire_bytes=tracking.wire_bytes + (earlier.wire_bytes if earlier else 0),
             dense_bytes=steps * 2 * 4 * parameters,
             local_steps=training.update.local_steps,
@@ -65,3 +81,11 @@ class Reporter:
             longest_gap=round(max(tracking.longest_gap, earlier.longest_gap if earlier else 0.0), 3),
             events=tuple(self.events),
         )
+
+    def _unopened(self, chief: Chief) -> Progress | None:
+        """What keeps the term from opening, on top of what was known before."""
+        if self._told == self._next:
+            return None
+        self._told = self._next
+        known = self.earlier or Progress(term=chief.number, step=0, steps=0)
+        return known.model_copy(update={"opening_problem": self.opening_problem, "events": tuple(self.events)})

@@ -69,6 +69,8 @@ class Found:
     foreign: bool = False
     """From restoreFrom: it is stored as the term's own first checkpoint before anything opens."""
     loss_scale: float | None = None
+    passed_over: tuple[str, ...] = ()
+    """Newer ones whose index cannot be read, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)

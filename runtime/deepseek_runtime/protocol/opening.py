@@ -166,7 +166,7 @@ class Opening:
             # Whether it is the same data, only a worker can say.
             self._retry = (now + 0.5, self._find())
             return []
-        effects: list[Effect] = []
+        effects: list[Effect] = [Note("CheckpointDamaged", f"passed over: {why}", True) for why in found.passed_over]
         if found.foreign:
             samples = self._workers.seen[min(self._workers.seen)].hello.samples
             if found.source.weights_only or samples != found.samples:

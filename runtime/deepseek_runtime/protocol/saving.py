@@ -93,7 +93,7 @@ class Saving:
         self._running = None
         self.failed += 1
         last = f"the newest is of step {self.last[1]}" if self.last else "there is none yet"
-        return [Note("CheckpointFailed", f"checkpoint of {why}; {last}; training goes on", True)]
+        return [Note("CheckpointFailed", f"checkpoint of {why}; {last}; another will be tried", True)]
 
     def on_moments(self, body: Mapping[str, Any]) -> list[Effect]:
         running = self._running
