@@ -171,6 +171,9 @@ class Oracle:
         ledger = chief.ledger
         assert ledger is not None
         seen: set[int] = set()
+        holders = [held.worker for held in ledger.leases.values() if not held.ended]
+        if len(holders) > len(set(holders)):
+            raise Violation(f"a worker has two leases at once: {sorted(map(str, holders))}")
         for held in ledger.leases.values():
             if held.lease.g in seen:
                 raise Violation(f"range {held.lease.g} is leased twice at once")
@@ -214,7 +217,7 @@ class Oracle:
             if part.ref != ref:
                 raise Violation(f"{where}: {ref.path} was written again with another content")
             self._check_part(part.data, f"{where}, span {span}")
-            if name.step == 0:
+            if name.step == 0 and "book" not in part.data.extra:
                 initial.add(part.data.theta[:1].tobytes())
         if len(initial) > 1:
             raise Violation(f"{where} mixes the weights of two initialisers")

@@ -167,6 +167,12 @@ class Pusher:
             effects += self._adopt(welcome)
         elif not self.welcomed:
             self._take_back(welcome.lease)
+        elif welcome.lease is not None and welcome.lease.number > self._newest_lease:
+            # Counted as lost between two hellos: the claim was granted a second time.
+            if self.lease is not None and self.lease.g == welcome.lease.g:
+                self._take_back(welcome.lease)
+            else:
+                self._given_up = welcome.lease.number
         self.welcomed = True
         if welcome.lease is not None:
             self._newest_lease = max(self._newest_lease, welcome.lease.number)

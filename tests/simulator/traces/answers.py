@@ -7,6 +7,7 @@ import numpy as np
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol.messages import (
     Answers,
+    AppliedReport,
     Beat,
     EndLease,
     Grant,
@@ -120,6 +121,30 @@ def trace_4_stale_is_remembered() -> None:
     job.network.held.clear()
     watched(job, lambda s, t, m: None)
     opened(job)
+    worker(job, W1).hold_training = False
+    finish(job)
+
+
+def trace_4_lease_of_an_older_term() -> None:
+    """W0 is cut off with r and its push; the term changes, W1 gets r; then W0's push comes under its old lease."""
+    job = stage(steps=24)
+    chief = opened(job)
+    watched(job, lambda s, t, m: "hold" if s == W0 and isinstance(m, Push) else None)
+    job.run_until(lambda: bool(job.network.held))
+    lease = worker(job, W0).machine.lease
+    assert lease is not None
+    watched(job, lambda s, t, m: "hold" if s == W0 else None)
+    job.run_until(lambda: W0 not in chief.workers.seen, 20.0)
+    worker(job, W1).hold_training = True
+    chief = opened(job)
+    assert chief.ledger is not None
+    ledger = chief.ledger
+    job.run_until(lambda: any(o.lease.g == lease.g for o in ledger.leases.values()) or lease.g in ledger.done, 30.0)
+    watched(job, lambda s, t, m: None)
+    job.network.held.clear()
+    job.run_until(lambda: worker(job, W0).machine.pending is None, 30.0)
+    assert [o.worker for o in ledger.leases.values() if o.lease.g == lease.g] == [W1]
+    assert not any(span.has(lease.g) for span in server(job, S0).machine.spans.values())
     worker(job, W1).hold_training = False
     finish(job)
 
@@ -284,6 +309,20 @@ def trace_15_waiting_request_kept() -> None:
     assert len(lost) >= 3
 
 
+def trace_15_welcomed_twice() -> None:
+    """W0 is paused after its hello, counted as lost, and welcomed again under a newer lease: it goes on under that."""
+    job = stage(workers=1, steps=16)
+    opened(job)
+    job.run_until(lambda: worker(job, W0).machine.lease is not None)
+    job.raise_term(S0, S1)
+    job.run_until(lambda: worker(job, W0).machine.record is job.etcd.term)
+    job.run_for(0.02)
+    job.members[W0].pause()
+    job.run_for(9.0)
+    job.members[W0].wake()
+    finish(job)
+
+
 def trace_16_done_when_all_spans_have_it() -> None:
     """r is on S0's spans and not on S1's: not done."""
     job = stage(bound=1, steps=24)
@@ -293,6 +332,23 @@ def trace_16_done_when_all_spans_have_it() -> None:
     assert done(chief) == 0
     watched(job, lambda s, t, m: None)
     finish(job)
+
+
+def trace_16_report_lost() -> None:
+    """S1's first reports are lost: told again until the chief has them."""
+    job = stage(steps=16)
+    lost: list[int] = []
+
+    def drop(sender: Member, to: Member, message: Message) -> Verdict | None:
+        if isinstance(message, AppliedReport) and message.number not in lost and len(lost) < 3:
+            lost.append(message.number)
+            return "drop"
+        return None
+
+    watched(job, drop)
+    opened(job)
+    finish(job)
+    assert len(lost) == 3
 
 
 def trace_16_one_span_of_a_server() -> None:
@@ -322,6 +378,7 @@ TRACES = [
     trace_4_lease_ended,
     trace_4_one_server_does_not_know,
     trace_4_stale_is_remembered,
+    trace_4_lease_of_an_older_term,
     trace_4_no_push_between_terms,
     trace_5_skip_of_what_is_in_flight,
     trace_5_applied_is_not_skipped,
@@ -331,6 +388,8 @@ TRACES = [
     trace_14_published_before_pull,
     trace_14_stamp_outlives_the_term,
     trace_15_waiting_request_kept,
+    trace_15_welcomed_twice,
     trace_16_done_when_all_spans_have_it,
+    trace_16_report_lost,
     trace_16_one_span_of_a_server,
 ]
