@@ -5,11 +5,11 @@
 The two threads share nothing but two queues: what the machine wants of the user's thread, and what came of it.
 """
 
+import atexit
 import logging
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 from types import FrameType
 
@@ -109,12 +109,8 @@ def main() -> int:
 
 if __name__ == "__main__":
     code = main()
-    # Threads of user code (loaders, loggers) must not keep a finished member alive.
-    threads = [
-        thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()
-    ]
-    if threads:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    # What user code registered still runs (trackers); taking torch apart, and threads that it left, would only delay.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
