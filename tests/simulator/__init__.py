@@ -1,4 +1,4 @@
-"""The protocol in virtual time: the real machines of protocol/ and the real plan(), on a simulated network, etcd and store.
+"""The protocol in virtual time: the real machines and the real plan(), on a simulated network, etcd and store.
 
     python -m simulator --seed 17 --trace        one random schedule, with what happened
     python -m simulator --seeds 1000             many of them

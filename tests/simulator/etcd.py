@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from deepseek_runtime.contract.names import Member, Role
+from deepseek_runtime.contract.names import Role
 from deepseek_runtime.contract.records import Command, Progress, Registration, Request, State, TermRecord
 from deepseek_runtime.protocol.effects import Failed
 from simulator.clock import Clock

@@ -11,10 +11,11 @@ from simulator.processes import Process
 from simulator.store import Trouble
 
 POINTS = (
-    "Receive InitialPart Place Drop Admit Save WriteParts WriteIndex WriteBase Clean FindCheckpoint LoadParts "
-    "Close WriteState ListWorkers EndLease Skip Push Answers Pull Published Grant Welcome Hello AppliedReport "
-    "Ask Report Leave StartRange StartEvaluation Adopt"
-).split()
+    *("Receive", "InitialPart", "Place", "Drop", "Admit", "Save", "WriteParts", "WriteIndex", "WriteBase", "Clean"),
+    *("FindCheckpoint", "LoadParts", "Close", "WriteState", "ListWorkers", "EndLease", "Skip", "Push", "Answers"),
+    *("Pull", "Published", "Grant", "Welcome", "Hello", "AppliedReport", "Ask", "Report", "Leave", "StartRange"),
+    *("StartEvaluation", "Adopt"),
+)
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ class Faults:
         """Draws `count` faults within the first `span` seconds."""
         random = self.job.clock.random
         for _ in range(count):
-            kind = random.choice(sorted(KINDS))
+            kind = random.choice(DRAWN)
             if random.random() < 0.45:
                 name = random.choice(POINTS)
                 often = {"Push", "Answers", "Pull", "Published", "Grant", "AppliedReport", "StartRange"}
@@ -264,3 +265,6 @@ KINDS: dict[str, Callable[[Faults], bool]] = {
     "checkpoint asked for": lambda f: f.checkpoint(),
     "range not finite": lambda f: f.non_finite(),
 }
+
+DRAWN = [*sorted(KINDS), "checkpoint damaged", "checkpoint damaged", "rolled back", "term raised, all alive"]
+"""Those that often come at a time when they cannot be are drawn more often."""

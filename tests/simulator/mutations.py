@@ -18,7 +18,7 @@ from deepseek_runtime.protocol.effects import Clean, Effect, FindCheckpoint, Sen
 from deepseek_runtime.protocol.ending import Ending
 from deepseek_runtime.protocol.ledger import Ledger
 from deepseek_runtime.protocol.lineage import Step
-from deepseek_runtime.protocol.messages import Ask, Beat, Grant, Lease
+from deepseek_runtime.protocol.messages import Ask, Beat, Grant, Lease, Welcome
 from deepseek_runtime.protocol.opening import Opening
 from deepseek_runtime.protocol.orders import Orders
 from deepseek_runtime.protocol.pusher import Pusher
@@ -102,6 +102,26 @@ def _silent(original: Any) -> Any:
         ]
 
     return answered
+
+
+def _welcomed_once(original: Any) -> Any:
+    def on_welcome(self: Pusher, welcome: Welcome, now: float) -> list[Effect]:
+        if self.welcomed and welcome.lease is not None:
+            self._newest_lease = max(self._newest_lease, welcome.lease.number)
+        return original(self, welcome, now)  # type: ignore[no-any-return]
+
+    return on_welcome
+
+
+def _sent_unwelcome(original: Any) -> Any:
+    def push(self: Pusher, *arguments: Any) -> list[Effect]:
+        welcomed, self.welcomed = self.welcomed, True
+        try:
+            return original(self, *arguments)  # type: ignore[no-any-return]
+        finally:
+            self.welcomed = welcomed
+
+    return push
 
 
 # --- server -----------------------------------------------------------------------------------------------------------
@@ -354,6 +374,8 @@ MUTATIONS: dict[str, Mutation] = {
     "a skip found is not completed": Mutation("Chief 5 (5)", Ledger, "rebuild", _skips_forgotten),
     "a range being skipped is given away": Mutation("Chief 4 (5)", Ledger, "begin_skip", _always(None)),
     "a lease of an older term is current": Mutation("Server 1 (4)", Server, "is_current", _any_term),
+    "a second welcome is not heard": Mutation("Worker 1 (15)", Pusher, "_on_welcome", _welcomed_once),
+    "pushed between two terms": Mutation("Worker 5 (4)", Pusher, "_push", _sent_unwelcome),
     "two leases at once": Mutation("Worker 1 (16)", Chief, "may_lease", _always(True)),
     "computed anew under the old sequence": Mutation("Worker 4 (1)", Pusher, "_push", _old_sequence),
     "a residual is not flushed": Mutation(

@@ -1,4 +1,4 @@
-"""The operator: the real plan(), in rounds, and what an executor does with members that are processes of the simulation."""
+"""The operator: the real plan(), in rounds, and what an executor does with members of the simulation."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING

@@ -15,7 +15,7 @@ from deepseek_runtime.protocol.pusher import Pusher
 from deepseek_runtime.protocol.serving import Server
 from deepseek_runtime.protocol.span import Span
 from simulator.clock import Violation
-from simulator.tally import F32, Book, Made, TallyRule, difference, space
+from simulator.tally import F32, Book, Made, TallyRule, book_of, difference, space
 
 if TYPE_CHECKING:
     from simulator.job import Job
@@ -223,12 +223,11 @@ class Oracle:
             raise Violation(f"{where} mixes the weights of two initialisers")
 
     def _check_part(self, part: PartData, where: str) -> None:
-        book = part.extra.get("book")
+        book = book_of(part)
         if book is None:
             if np.any(part.theta) and not self._job.initial:
                 raise Violation(f"{where}: initial weights are not those of the initialiser")
             return
-        assert isinstance(book, Book)
         self._check(part.theta, part.applied.end, book, where)
         inside = {g for g in part.applied if g not in part.skipped}
         if inside != set(book.by):
@@ -260,8 +259,8 @@ class Oracle:
         for span, part in parts.items():
             if part.skipped != skipped:
                 raise Violation(f"span {span} skipped {sorted(part.skipped)}, span 0 {sorted(skipped)}")
-            book = part.extra.get("book")
-            ranges = set(book.by) if isinstance(book, Book) else set()
+            book = book_of(part)
+            ranges: set[int] = set(book.by) if book is not None else set()
             if ranges | skipped != set(range(plan.count)) or ranges & skipped:
                 raise Violation(f"span {span} has {sorted(ranges)} and skipped {sorted(skipped)} of {plan.count}")
         if not skipped <= self._job.ever_bad:
@@ -278,7 +277,7 @@ class Oracle:
         """A worker that nothing happened to owes nothing at the end."""
         for worker in self._job.calm_workers():
             for span, part in parts.items():
-                book = part.extra.get("book")
-                owed = book.owed.get(str(worker)) if isinstance(book, Book) else None
+                book = book_of(part)
+                owed = book.owed.get(str(worker)) if book is not None else None
                 if owed is not None and np.any(owed):
                     raise Violation(f"{worker} was there all the time, but its residual misses span {span}")

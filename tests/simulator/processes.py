@@ -144,6 +144,7 @@ class ServerProcess(Process):
         self._commands: set[str] = set()
         self._push: tuple[Member, Push] | None = None
         self._progress_at = 0.0
+        self._followed_term = 0
         self.etcd.register(("server", me.index), Registration(address=f"sim://{me}", incarnation=me.incarnation))
 
     def terminate(self) -> None:
@@ -227,6 +228,9 @@ class ServerProcess(Process):
 
     def _followed(self, record: TermRecord) -> None:
         self.clock.log("%s follows term %d", self.me, record.number)
+        if record.number <= self._followed_term:
+            raise Violation(f"{self.me} goes back from term {self._followed_term} to {record.number}")
+        self._followed_term = record.number
         self.chief = None
         self._commands.clear()
         if terms.chief(record) == self.me:
@@ -240,8 +244,6 @@ class ServerProcess(Process):
             if not self.alive:
                 return
             self.job.passes(type(effect).__name__)
-            if not self.alive:
-                return
             if isinstance(effect, Send):
                 if effect.to == self.me:
                     self._local.append(effect.message)
@@ -359,8 +361,6 @@ class WorkerProcess(Process):
             if not self.alive:
                 return
             self.job.passes(type(effect).__name__)
-            if not self.alive:
-                return
             if isinstance(effect, Send):
                 if isinstance(effect.message, Push):
                     self.job.oracle.on_push(self.machine, effect.message)

@@ -56,7 +56,7 @@ def run(seed: int, trace: bool = False, faults: int | None = None) -> Outcome:
         _play(job, shape, outcome, faults)
     except Violation as violation:
         outcome.violation = str(violation)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  a crash of the code under test is a finding like any other
         where = traceback.extract_tb(error.__traceback__)[-1]
         outcome.violation = f"{type(error).__name__}: {error} ({where.filename.rsplit('/', 1)[-1]}:{where.lineno})"
         if trace:
@@ -71,7 +71,7 @@ def _play(job: Job, shape: Shape, outcome: Outcome, count: int | None) -> None:
     operator = Operator(job, shape.servers, shape.workers)
     faults = Faults(job, operator, outcome.faults)
     draw = job.clock.random
-    faults.plan(draw.randint(3, 9) if count is None else count, draw.choice((8.0, 20.0, 40.0)))
+    faults.plan(draw.randint(4, 10) if count is None else count, draw.choice((8.0, 20.0, 40.0)))
     while not operator.status.finished:
         if job.clock.run(max(faults.until, job.clock.now) + LIMIT, lambda: bool(operator.status.finished)):
             break

@@ -3,6 +3,7 @@
 Choosing and cleaning are those of protocol/lineage.py, as checkpoint/choose.py uses them.
 """
 
+import hashlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -60,8 +61,9 @@ class Store:
 
     def write_part(self, term: int, step: int, part: PartData) -> FileRef:
         path = f"t{term}/step-{step}/span-{part.span}"
-        content = hash((part.theta.tobytes(), tuple(part.applied), tuple(sorted(part.skipped)), part.pushed))
-        ref = FileRef(path, format(content & 0xFFFFFFFFFFFF, "x"), part.theta.nbytes)
+        rest = repr((part.applied, sorted(part.skipped), sorted(part.residuals.items()), part.pushed))
+        digest = hashlib.blake2b(part.theta.tobytes() + rest.encode(), digest_size=8).hexdigest()
+        ref = FileRef(path, digest, part.theta.nbytes)
         self.parts[path] = Part(ref, part)
         return ref
 

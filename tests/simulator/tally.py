@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from deepseek_runtime.compression import PayloadError, SpanCodec, codec_for
 from deepseek_runtime.contract.config import Compression
+from deepseek_runtime.protocol.effects import PartData
 from deepseek_runtime.protocol.span import SpanParts
 from deepseek_runtime.ranges import RangePlan
 from deepseek_runtime.space import Space, TensorSpec
@@ -137,6 +138,11 @@ class Book:
         for owed in self.owed.values():
             total += owed
         return total
+
+
+def book_of(part: PartData) -> Book | None:
+    """The books that travel with a part; None: of step 0, nothing went in yet."""
+    return cast("Book | None", part.extra.get("book"))
 
 
 Applied = Callable[["TallyRule", float], Made]

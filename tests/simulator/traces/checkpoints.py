@@ -2,16 +2,17 @@
 
 from collections import Counter
 
+from deepseek_runtime.contract.config import Timing
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol.effects import WriteIndex
 from deepseek_runtime.protocol.lineage import Step
 from deepseek_runtime.protocol.messages import Done, Message, Push
 from simulator.network import Verdict
-from simulator.traces.stage import S0, S1, W0, W1, again, done, finish, opened, server, stage, started, watched
+from simulator.traces.stage import S0, S1, W0, W1, again, finish, opened, server, stage, started, watched
 
 
 def trace_10_nothing_deleted_while_etcd_is_silent() -> None:
-    """keep 1; S0 is cut off from etcd alone; term 2 rolls back to (1, 8); S0 stores (1, 16) and must not delete (1, 8)."""
+    """keep 1; S0 is cut off from etcd alone; term 2 rolls back to (1, 8); S0 stores (1, 16), deletes nothing."""
     job = stage(servers=1, workers=2, steps=60, checkpoint_every=8, keep=1)
     opened(job)
     job.run_until(lambda: Step(1, 8) in job.store.indexes and Step(1, 0) not in job.store.indexes)
@@ -61,7 +62,7 @@ def trace_11_reported_twice() -> None:
 
 def trace_11_asked_for_twice() -> None:
     """A checkpoint is asked for at a step that has one, while a push is half in: its parts are not written again."""
-    job = stage(steps=40, checkpoint_every=8)
+    job = stage(steps=40, checkpoint_every=8, keep=10, timing=Timing(moments=1.0))
     chief = opened(job)
     job.run_until(lambda: Step(1, 8) in job.store.indexes)
     watched(job, lambda s, t, m: "drop" if isinstance(m, Push) else None)
@@ -69,12 +70,13 @@ def trace_11_asked_for_twice() -> None:
     assert chief.ledger is not None
     step = chief.ledger.steps_done
     chief.checkpoint()
-    job.run_until(lambda: Step(1, step) in job.store.indexes)
+    job.run_for(4.0)
+    assert Step(1, step) in job.store.indexes
     watched(job, lambda s, t, m: "drop" if isinstance(m, Push) and t == S1 else None)
     job.run_for(6.0)
     assert chief.ledger.steps_done == step
     chief.checkpoint()
-    job.run_for(2.0)
+    job.run_for(4.0)
     for name, index in job.store.indexes.items():
         job.oracle.check_checkpoint(name, index)
     watched(job, lambda s, t, m: None)

@@ -6,8 +6,24 @@ from deepseek_runtime.protocol.messages import Ask, Hello, Message, Published, P
 from simulator.job import Job, Shape
 from simulator.network import Verdict
 from simulator.operating import Operator
-from simulator.traces.stage import S0, S1, W0, W1, again, chief_of, done, finish, opened, owed, phase, stage, started
-from simulator.traces.stage import server, watched, worker
+from simulator.traces.stage import (
+    S0,
+    S1,
+    W0,
+    W1,
+    again,
+    chief_of,
+    done,
+    finish,
+    opened,
+    owed,
+    phase,
+    server,
+    stage,
+    started,
+    watched,
+    worker,
+)
 
 
 def trace_12_workers_stay_until_it_is_recorded() -> None:
@@ -144,7 +160,7 @@ def trace_20_finished_of_any_term() -> None:
 
 
 def trace_20_emptied_etcd_forgets_a_worker() -> None:
-    """etcd is emptied, S0 dies, W1 is not yet registered anew nor heard of: it is asked for its residual all the same."""
+    """etcd is emptied, S0 dies, W1 is not yet registered anew nor heard of: it is asked all the same."""
     job = stage(method="sparse", steps=24, servers=1)
     chief = opened(job)
     job.run_until(lambda: chief.ledger is not None and chief.ledger.complete)
@@ -168,7 +184,7 @@ def trace_20_emptied_etcd_forgets_a_worker() -> None:
 
 
 def trace_20_state_lost_after_the_end() -> None:
-    """etcd is emptied once `finished` stood there, and silent when it is written again: it is written until it stands."""
+    """etcd is emptied once `finished` stood there, and refuses it at first: it is written until it stands."""
     job = stage(steps=16)
     chief = opened(job)
     job.run_until(lambda: job.etcd.state is not None and job.etcd.state.finished is not None)

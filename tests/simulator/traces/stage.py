@@ -12,7 +12,7 @@ from deepseek_runtime.protocol.messages import Message
 from simulator.job import Job, Shape
 from simulator.network import Verdict
 from simulator.processes import ServerProcess, WorkerProcess
-from simulator.tally import Book
+from simulator.tally import book_of
 
 S0, S1 = Member("server", 0, 0), Member("server", 1, 0)
 W0, W1 = Member("worker", 0, 0), Member("worker", 1, 0)
@@ -98,7 +98,7 @@ def owed(job: Job, name: Step) -> float:
     """Sum of |e| of all workers and of all times that checkpoint `name` misses."""
     total = 0.0
     for ref in job.store.indexes[name].parts.values():
-        book = job.store.parts[ref.path].data.extra["book"]
-        assert isinstance(book, Book)
+        book = book_of(job.store.parts[ref.path].data)
+        assert book is not None
         total += float(np.abs(book.lost).sum()) + sum(float(np.abs(e).sum()) for e in book.owed.values())
     return total

@@ -7,8 +7,22 @@ from deepseek_runtime.protocol.lineage import Base, Step
 from deepseek_runtime.protocol.messages import Drop, InitialPart, Message, Order, Push
 from simulator.network import Verdict
 from simulator.tally import codec
-from simulator.traces.stage import S0, S1, W0, W1, again, chief_of, done, finish, opened, server, stage, watched, worker
-from simulator.traces.stage import started
+from simulator.traces.stage import (
+    S0,
+    S1,
+    W0,
+    W1,
+    again,
+    chief_of,
+    done,
+    finish,
+    opened,
+    server,
+    stage,
+    started,
+    watched,
+    worker,
+)
 
 
 def trace_6_missed_a_roll_back() -> None:
@@ -120,6 +134,18 @@ def trace_9_late_index_of_a_zombie() -> None:
     finish(job)
 
 
+def trace_9_never_a_lower_term() -> None:
+    """S1 is cut off from etcd and learns of term 2 from the chief: what its watch last saw does not take it back."""
+    job = stage(steps=24)
+    opened(job)
+    job.cut_from_etcd(S1, True)
+    opened(job)
+    job.run_for(2.0)
+    assert server(job, S1).machine.number == 2
+    job.cut_from_etcd(S1, False)
+    finish(job)
+
+
 def trace_9_decides_after_reading_its_term() -> None:
     """The chief of term 2 is cut off from etcd before it decides: it chooses nothing."""
     job = stage(servers=1, steps=24)
@@ -208,6 +234,7 @@ TRACES = [
     trace_8_only_named_servers_are_asked,
     trace_8_continued_twice,
     trace_9_late_index_of_a_zombie,
+    trace_9_never_a_lower_term,
     trace_9_decides_after_reading_its_term,
     trace_17_no_base_yet,
     trace_17_index_before_base,
