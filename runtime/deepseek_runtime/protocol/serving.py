@@ -148,6 +148,9 @@ class Server:
             return self._on_push(sender, message, now) if isinstance(message, Push) else self._on_pull(sender, message)
         if isinstance(message, Order) and message.term == self.number and sender == terms.chief(self.record):
             return self._on_order(message)
+        if isinstance(message, Order) and message.term > self.number:
+            # Etcd has not told us yet: whoever speaks in an older term is told of the newer one.
+            return [Send(sender, Joined(self.number))]
         if isinstance(message, ReportTaken) and message.term == self.number:
             self._reports.pop(message.number, None)
         return []
