@@ -1,0 +1,104 @@
+"""`dsj plot`: loss and evaluation of one or more jobs, over steps and over bytes, as a picture."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from deepseek_operator.cli.answer import hint, output_option, say, say_json
+from deepseek_operator.cli.errors import Refused
+from deepseek_operator.cli.jobs_here import JobName, find
+from deepseek_operator.cli.view.amounts import count
+from deepseek_operator.curves import Curves, read_curves
+from deepseek_operator.state_folder import StateFolder
+from deepseek_runtime.contract.exit_codes import MISSING_INPUT, OK, USAGE
+from deepseek_runtime.contract.names import COMMAND
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, type=JobName(), metavar="NAME...")
+@click.option(
+    "-f",
+    "--file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="Where to: a .png, .svg or .pdf; by default NAME.png here.",
+)
+@output_option
+def plot(names: tuple[str, ...], file: Path | None, output: str) -> int:
+    """Draw loss and evaluation of jobs, over steps and over bytes.
+
+    Lost members, roll-backs and checkpoints are marked. What a roll-back gave up is drawn faint.
+
+    \b
+      dsj plot digits
+      dsj plot sparse dense -f compare.png
+
+    Exit code: 0 drawn; 66 there is no such job, or it has trained nothing yet.
+    """
+    target = file or Path("-".join(names) + ".png")
+    if target.suffix not in SUFFIXES:
+        raise Refused(f"{target} is none of {', '.join(SUFFIXES)}", f"-f {target.stem or names[0]}.png", USAGE)
+    found = curves_of([find(name) for name in dict.fromkeys(names)])
+    empty = [one.name for one in found if not one.points]
+    if empty:
+        raise Refused(f"{empty[0]} has trained nothing yet", f"{COMMAND} status {empty[0]}", MISSING_INPUT)
+    _drawn(found, target)
+    if output == "json":
+        say_json({"file": str(target.absolute()), "jobs": [summary(one) for one in found]})
+        return OK
+    said = []
+    for one in found:
+        back = f", {count(len(one.given_up), 'roll-back')}" if one.given_up else ""
+        seen = f"{count(len(one.points), 'range')}, {count(len(one.evaluations), 'evaluation')}"
+        said.append(f"{one.name}: {seen}{back}")
+    say([f"{target}: {'; '.join(said)}"])
+    hint([f"{COMMAND} tensorboard {names[0]}", f"{COMMAND} export {names[0]}"])
+    return OK
+
+
+def curves_of(folders: Sequence[StateFolder]) -> list[Curves]:
+    """Raises StateBroken, OSError."""
+    return [read_curves(folder.name, folder.metrics_file, folder.status().recoveries) for folder in folders]
+
+
+def draw(folders: Sequence[StateFolder], file: Path) -> Path:
+    """The picture of these jobs, at `file`, which says its format. Raises Refused, StateBroken, OSError."""
+    _drawn(curves_of(folders), file)
+    return file
+
+
+def _drawn(curves: Sequence[Curves], file: Path) -> None:
+    try:
+        from deepseek_operator.cli.picture import picture
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        raise Refused(
+            f"{error.name} is not installed", "pip install 'deepseek-operator[local]'", MISSING_INPUT
+        ) from error
+    picture(curves, file)
+
+
+def summary(curves: Curves) -> dict[str, Any]:
+    """What the picture shows, in figures."""
+    points, evaluations = curves.points, curves.evaluations
+    return {
+        "name": curves.name,
+        "pushes": len(points),
+        "step": points[-1].step if points else None,
+        "wireBytes": points[-1].wire if points else 0,
+        "loss": points[-1].loss if points else None,
+        "evaluations": [{"step": one.step, "wireBytes": one.wire, **one.values} for one in evaluations],
+        "rolledBack": [
+            {"fromStep": mark.step, "toStep": mark.back_to, "pushes": len(gone)}
+            for mark, gone in zip(curves.of("roll-back"), curves.given_up, strict=True)
+        ],
+        "marks": [
+            {"kind": mark.kind, "step": mark.step, "wireBytes": mark.wire, "time": mark.time, "text": mark.text}
+            for mark in curves.marks
+        ],
+    }
