@@ -63,6 +63,8 @@ class Opened:
     states: Mapping[int, SpanState]
     loss_scale: float | None = None
     tied: Mapping[str, str] = field(default_factory=dict)
+    newest: tuple[int, int] | None = None
+    """Of the lineage's checkpoints, when the state only continues: the parent of the next one."""
 
 
 class Opening:

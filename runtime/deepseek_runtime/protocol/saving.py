@@ -38,7 +38,7 @@ class Saving:
         tickets: Tickets,
         moments_timeout: float,
     ) -> None:
-        self.last: tuple[int, int] | None = opened.restored
+        self.last: tuple[int, int] | None = opened.restored or opened.newest
         self.last_time: float | None = None
         self.failed = 0
         """Checkpoints in a row that could not be stored."""
@@ -53,7 +53,9 @@ class Saving:
         self._timeout = moments_timeout
         self._running: _Running | None = None
         self._written: set[int] = {self.last[1]} if self.last is not None and self.last[0] == term else set()
-        self._step: int | None = None
+        self._unsure: dict[int, WriteIndex] = {}
+        """By step: indexes that may stand in the store although it said that they do not. Parts that they name are not
+        written again; the same index is."""
 
     @property
     def idle(self) -> bool:
@@ -63,6 +65,10 @@ class Saving:
         """Each server copies its spans now. Nothing if one runs, or if this term has that step already."""
         if self._running is not None or not self.may_write(step):
             return []
+        unsure = self._unsure.get(step)
+        if unsure is not None:
+            self._running = _Running(step, dict(unsure.parts), unsure.moments, waits_for_moments=False, writing=True)
+            return [unsure]
         running = self._running = _Running(step)
         self._tickets.add(Ask(self._term, self._key(step), "moments", step=step), now)
 
@@ -128,6 +134,7 @@ class Saving:
     def on_result(self, call: Call, result: Any, now: float, wall: float) -> list[Effect]:
         if isinstance(call, WriteIndex) and self._running is not None and call.step == self._running.step:
             if isinstance(result, Failed):
+                self._unsure[call.step] = call
                 return self._abandon(f"step {call.step}: {result.text}")
             self._running = None
             self.last = (self._term, call.step)

@@ -8,7 +8,7 @@ from deepseek_runtime.protocol.effects import WriteIndex
 from deepseek_runtime.protocol.lineage import Step
 from deepseek_runtime.protocol.messages import Done, Message, Push
 from simulator.network import Verdict
-from simulator.traces.stage import S0, S1, W0, W1, again, finish, opened, server, stage, started, watched
+from simulator.traces.stage import S0, S1, W0, W1, again, done, finish, opened, server, stage, started, watched
 
 
 def trace_10_nothing_deleted_while_etcd_is_silent() -> None:
@@ -94,9 +94,31 @@ def trace_11_index_stored_but_not_said() -> None:
     finish(job)
 
 
+def trace_11_drained_index_not_said() -> None:
+    """Drained: the index is stored, the answer lost; W1's residual comes late. The parts stay those of the index."""
+    job = stage(method="sparse", steps=80, checkpoint_every=100)
+    chief = opened(job)
+    job.run_until(lambda: done(chief) >= 4)
+    watched(job, lambda s, t, m: "hold" if s == W1 and isinstance(m, Push) and m.lease is None else None)
+    chief.drain()
+    job.run_until(lambda: len(job.network.held) >= 2)
+    job.members[W1].kill()
+    job.run_until(lambda: chief.ending is not None and chief.ending.phase == "saving", 40.0)
+    job.store.trouble = "forgetful"
+    job.run_until(lambda: any(step > 0 for _, step in job.store.indexes))
+    watched(job, lambda s, t, m: None)
+    job.network.release()
+    job.run_for(5.0)
+    job.store.trouble = ""
+    job.run_until(lambda: job.etcd.state is not None and job.etcd.state.drained == 1)
+    for name, index in job.store.indexes.items():
+        job.oracle.check_checkpoint(name, index)
+
+
 TRACES = [
     trace_10_nothing_deleted_while_etcd_is_silent,
     trace_11_reported_twice,
     trace_11_asked_for_twice,
     trace_11_index_stored_but_not_said,
+    trace_11_drained_index_not_said,
 ]
