@@ -63,6 +63,7 @@ def follow(
                     asks.wait(TICK)
                     continue
                 if not shot.attended or until(shot):
+                    shot = replace(shot, notice="")
                     view.last(shot)
                     return Followed(shot, False)
                 view.show(shot, hint)

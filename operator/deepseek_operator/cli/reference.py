@@ -15,9 +15,9 @@ Made from the commands in `operator/deepseek_operator/cli` by `python -m deepsee
 What the exit codes mean: [exit-codes.md](exit-codes.md). `kubectl-{COMMAND}` is installed too, so that
 `kubectl {COMMAND}` is the same.
 
-Answers go to standard output, hints and errors to standard error. `-o json` answers with one document, or with a document
-a line where a command goes on (`run`, `watch`, `logs`). Jobs are kept in `$XDG_STATE_HOME/{COMMAND}/NAME/`, by
-default `~/.local/state/{COMMAND}/NAME/`. Names of jobs are completed after `eval "$({COMMAND} completion bash)"`.
+Answers go to standard output, hints and errors to standard error. `-o json` answers with one document, or with one a
+line where a command goes on (`run`, `watch`, `logs`). Jobs are kept in `$XDG_STATE_HOME/{COMMAND}/NAME/`, by default
+`~/.local/state/{COMMAND}/NAME/`. Names of jobs are completed after `eval "$({COMMAND} completion bash)"`.
 """
 
 

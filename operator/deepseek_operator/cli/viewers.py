@@ -87,7 +87,7 @@ class _Lines:
     def __init__(self, known: Sequence[JobEvent]) -> None:
         self._known = tuple(known)
         self._due = 0.0
-        self._said: tuple[str, str] = ("", "")
+        self._said = ("", "", -1)
 
     def __enter__(self) -> Self:
         return self
@@ -99,15 +99,18 @@ class _Lines:
         for event in lines.fresh(self._known, shot.status.events):
             self._event(shot, event)
         self._known = shot.status.events
-        said = (shot.phase, shot.notice)
-        if shot.now >= self._due or said != self._said:
-            self._progress(shot)
-            self._due = shot.now + LINE_SECONDS
-            self._said = said
+        if shot.now >= self._due or (shot.phase, shot.notice) != self._said[:2]:
+            self._say(shot)
 
     def last(self, shot: Snapshot) -> None:
-        self._due = 0.0
         self.show(shot)
+        if (shot.phase, shot.notice, shot.step) != self._said:
+            self._say(shot)
+
+    def _say(self, shot: Snapshot) -> None:
+        self._progress(shot)
+        self._due = shot.now + LINE_SECONDS
+        self._said = (shot.phase, shot.notice, shot.step)
 
     def _event(self, shot: Snapshot, event: JobEvent) -> None:
         raise NotImplementedError

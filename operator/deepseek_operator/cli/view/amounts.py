@@ -29,7 +29,7 @@ def digits(value: float) -> str:
         return f"{value:.0f}"
     if abs(value) < 1e-4:
         return f"{value:.2e}"
-    return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 9.995 else f"{value:.1f}"
+    return f"{value:.3g}" if abs(value) < 0.9995 else f"{value:.2f}" if abs(value) < 9.995 else f"{value:.1f}"
 
 
 def metric(value: float) -> str:
@@ -38,8 +38,8 @@ def metric(value: float) -> str:
 
 
 def factor(value: float) -> str:
-    """How many times: 83 x, 10.2 x, 8 x."""
-    return f"{value:.0f} x" if value >= 99.95 or abs(value - round(value)) < 0.005 else f"{digits(value)} x"
+    """How many times: 83.4x, 10.2x, 8x."""
+    return f"{value:.0f}x" if value >= 99.95 or abs(value - round(value)) < 0.005 else f"{digits(value)}x"
 
 
 def clock(seconds: float) -> str:

@@ -36,11 +36,11 @@ def speed(shot: Snapshot) -> Iterator[Row]:
         return
     parts = [f"{digits(progress.samples_per_second)} samples/s"]
     if progress.ranges_done:
-        parts.append(f"staleness p50 {digits(progress.staleness_p50)} p95 {digits(progress.staleness_p95)}")
+        parts.append(f"staleness p50 {progress.staleness_p50:g} p95 {progress.staleness_p95:g}")
     if progress.loss_scale is not None:
         parts.append(f"loss scale {digits(progress.loss_scale)}")
     if progress.samples_skipped:
-        parts.append(f"{count(progress.samples_skipped, 'sample')} skipped")
+        parts.append(f"{progress.samples_skipped} skipped")
     yield Row("rate", "   ".join(parts))
 
 

@@ -20,6 +20,7 @@ def _cells(shot: Snapshot) -> tuple[str, ...]:
     status, progress = shot.status, shot.progress
     begun = seconds_of(status.started)
     saved = progress.checkpoint_time if progress is not None else None
+    dead = shot.abandoned and not shot.members_live
     moves = progress is not None and not (shot.over or shot.suspended or shot.abandoned)
     return (
         shot.name,
@@ -27,8 +28,8 @@ def _cells(shot: Snapshot) -> tuple[str, ...]:
         facts.step(shot),
         digits(progress.loss) if progress is not None and progress.loss is not None else "-",
         digits(progress.samples_per_second) if progress is not None and moves else "-",
-        f"{status.servers.ready}/{status.servers.desired}",
-        f"{status.workers.ready}/{status.workers.desired}",
+        f"{0 if dead else status.servers.ready}/{status.servers.desired}",
+        f"{0 if dead else status.workers.ready}/{status.workers.desired}",
         age(shot.now - saved) if saved is not None else "-",
         str(status.restarts_total),
         age(shot.now - begun) if begun is not None else "-",

@@ -18,8 +18,14 @@ COLOURS = {
 LABEL = 7
 MEMBERS = 16
 """Lines of members; more are grouped."""
-LAYOUTS = ((MEMBERS, 3, 5), (MEMBERS, 1, 5), (MEMBERS, 1, 3), (2, 1, 3), (2, 0, 2), (2, 0, 0))
-"""Members, recoveries, events; the first that fits is taken. Each member's own line is worth more than old news."""
+LAYOUTS = (
+    (True, MEMBERS, 3, 5), (True, MEMBERS, 1, 5), (True, MEMBERS, 1, 3), (False, MEMBERS, 1, 3),
+    (True, 2, 1, 3), (False, 2, 1, 3), (False, 2, 0, 2), (False, 2, 0, 0),
+)  # fmt: skip
+"""Whether with blank lines, then how many members, recoveries, events: the first that fits is taken.
+
+Each member's own line is worth more than old news.
+"""
 MESSAGE_LINES = 3
 
 
@@ -45,8 +51,10 @@ def screen(shot: Snapshot, page: Page, hint: str = "") -> list[Text]:
     bottom = [Text(), _cut(Text(hint, "dim"), page)] if hint else []
     room = max(0, page.height - len(top) - len(bottom))
     middle: list[Text] = []
-    for most, recoveries, events in LAYOUTS:
+    for airy, most, recoveries, events in LAYOUTS:
         middle = [*_members(shot, page, most), *_recoveries(shot, page, recoveries), *_events(shot, page, events)]
+        if not airy:
+            middle = [line for line in middle if line.plain]
         if len(middle) <= room:
             break
     return [*top, *middle[:room], *bottom][: page.height]
