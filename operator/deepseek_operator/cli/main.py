@@ -9,7 +9,6 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -34,7 +33,7 @@ class Commands(click.Group):
     """Loads a command when it is asked for, and turns every error into a line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for _, names in SECTIONS for name in names if find_spec(f"{PACKAGE}.{name}") is not None]
+        return [name for _, names in SECTIONS for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
@@ -46,9 +45,7 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in SECTIONS:
-            commands = [(name, self.get_command(ctx, name)) for name in names if name in self.list_commands(ctx)]
-            if not commands:
-                continue
+            commands = [(name, self.get_command(ctx, name)) for name in names]
             with formatter.section(title):
                 formatter.write_dl([(name, one.get_short_help_str(70)) for name, one in commands if one is not None])
 
