@@ -66,6 +66,11 @@ class Curves:
     given_up_evaluations: list[Evaluation] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
 
+    def trail(self, gone: Sequence[Point]) -> list[Point]:
+        """What was given up, with the point before it: so that its line begins where the other one ends."""
+        before = [point for point in self.points if point.time < gone[0].time]
+        return [*before[-1:], *gone]
+
     def of(self, *kinds: MarkKind) -> list[Mark]:
         return [mark for mark in self.marks if mark.kind in kinds]
 
@@ -145,7 +150,7 @@ class _Reader:
         gone = [point for point in curves.points if point.step > step]
         if gone:
             curves.points = [point for point in curves.points if point.step <= step]
-            curves.given_up.append([*curves.points[-1:], *gone])
+            curves.given_up.append(gone)
             self._mark("roll-back", gone[-1].step, f"back to step {step}", step)
         curves.given_up_evaluations += [one for one in curves.evaluations if one.step > step]
         curves.evaluations = [one for one in curves.evaluations if one.step <= step]
@@ -166,7 +171,21 @@ class _Reader:
     def _mark(self, kind: MarkKind, step: int, text: str, back_to: int | None = None) -> None:
         self._curves.marks.append(Mark(kind, step, self._wire, self._time, text, back_to))
 
+    def _drop_repeated(self) -> None:
+        """A range that a later term trained again was not in what survived, though its push stands at the very step."""
+        curves = self._curves
+        backs = [mark.time for mark in curves.of("roll-back")]
+        last = {point.row["g"]: point for point in curves.points}
+        for point in [point for point in curves.points if last[point.row["g"]] is not point]:
+            place = bisect_right(backs, point.time)
+            if place < len(backs) and last[point.row["g"]].time > backs[place]:
+                curves.points.remove(point)
+                curves.given_up[place].append(point)
+        for gone in curves.given_up:
+            gone.sort(key=lambda point: point.time)
+
     def end(self) -> Curves:
+        self._drop_repeated()
         times = [time for time, _, _ in self._pasts]
         for one in self._recoveries:
             kind: MarkKind = "etcd" if one.role == "etcd" else "server" if one.role == "server" else "worker"

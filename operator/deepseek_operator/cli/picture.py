@@ -53,6 +53,10 @@ ACROSS: Final = (
 
 def picture(curves: Sequence[Curves], file: Path) -> None:
     """Writes it; the suffix is the format. Each of `curves` has points. Raises OSError."""
+    figure_of(curves).savefig(file, dpi=130)
+
+
+def figure_of(curves: Sequence[Curves]) -> Figure:
     name = shown_metric(curves)
     rows = 1 if name is None else 2
     figure = Figure(figsize=(13, 4.2 + 3.2 * (rows - 1)), layout="constrained")
@@ -69,7 +73,7 @@ def picture(curves: Sequence[Curves], file: Path) -> None:
     figure.suptitle(title(curves, name), fontsize=12)
     legend = _legend(curves)
     figure.legend(handles=legend, loc="outside lower center", ncols=min(8, len(legend)), fontsize=9, frameon=False)
-    figure.savefig(file, dpi=130)
+    return figure
 
 
 def shown_metric(curves: Sequence[Curves]) -> str | None:
@@ -99,15 +103,20 @@ def _colours(number: int) -> list[str]:
 
 def _losses(axes: Axes, curves: Curves, across: Across, colour: str) -> None:
     points = [point for point in curves.points if point.loss is not None]
-    width = max(1, len(points) // 40)
     losses = [point.loss or 0.0 for point in points]
+    width = _width(losses)
     xs = [across.x(point) for point in points]
     axes.plot(*_broken(xs, losses, points, curves), color=colour, alpha=0.2, linewidth=0.7, zorder=2)
     axes.plot(*_broken(xs, smoothed(losses, width), points, curves), color=colour, linewidth=1.8, zorder=4)
     for gone in curves.given_up:
-        rest = [point for point in gone if point.loss is not None]
+        rest = [point for point in curves.trail(gone) if point.loss is not None]
         values = smoothed([point.loss or 0.0 for point in rest], max(1, min(width, len(rest) // 3)))
         axes.plot([across.x(p) for p in rest], values, color=colour, alpha=FAINT, linewidth=1.3, zorder=3)
+
+
+def _width(losses: Sequence[float]) -> int:
+    """Of the running mean, in pushes."""
+    return max(1, len(losses) // 40)
 
 
 def _broken(
@@ -146,7 +155,8 @@ def _evaluations(axes: Axes, curves: Curves, across: Across, colour: str, name: 
 
 def _marks(axes: Axes, curves: Curves, across: Across, colour: str, *, alone: bool, top: bool) -> None:
     for gone in curves.given_up:
-        axes.axvspan(across.x(gone[0]), across.x(gone[-1]), color=LOST if alone else colour, alpha=0.08, linewidth=0)
+        trail = curves.trail(gone)
+        axes.axvspan(across.x(trail[0]), across.x(trail[-1]), color=LOST if alone else colour, alpha=0.08, linewidth=0)
     labels = losses_of(curves)
     for mark, text in labels:
         line = LOST if alone else colour
@@ -185,8 +195,9 @@ def _scales(axes: Any, curves: Sequence[Curves], name: str | None) -> None:
             if number == len(axes) - 1:
                 one.set_xlabel(ACROSS[place].label)
     axes[0][0].set_ylabel("training loss")
-    losses = [point.loss for one in curves for point in one.points if point.loss is not None]
-    smooth = [v for one in curves for v in smoothed([p.loss for p in one.points if p.loss is not None], 20)]
+    all_losses = [[point.loss for point in one.points if point.loss is not None] for one in curves]
+    losses = [loss for each in all_losses for loss in each]
+    smooth = [loss for each in all_losses for loss in smoothed(each, _width(each))]
     if losses and min(losses) > 0 and max(smooth) / min(smooth) >= LOG_FROM:
         axes[0][0].set_yscale("log")
         axes[0][0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -75,7 +75,7 @@ def _drawn(curves: Sequence[Curves], file: Path) -> None:
     try:
         from deepseek_operator.cli.picture import picture
     except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
+        if error.name is None or error.name.split(".")[0] != "matplotlib":
             raise
         raise Refused(
             f"{error.name} is not installed", "pip install 'deepseek-operator[local]'", MISSING_INPUT
