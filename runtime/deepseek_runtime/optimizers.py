@@ -7,11 +7,15 @@ import torch
 from torch import nn
 
 from deepseek_runtime.contract.config import Optimizer
+from deepseek_runtime.contract.exit_codes import USER_CODE
+from deepseek_runtime.feed import JobRefused
 
 
 def build_optimizer(config: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    """`training.optimizer` over all trainable parameters of `model`, in one group."""
+    """`training.optimizer` over all trainable parameters of `model`, in one group. Raises JobRefused without any."""
     parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise JobRefused(USER_CODE, "ModelRefused", "the model has no parameter to train (none requires a gradient)")
     if config.name == "sgd":
         return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW

@@ -143,6 +143,7 @@ class Session:
         self._autocast = ExitStack()
         self._range: TrainingRange | None = None
         self._batch: Any = None
+        self._step: int | None = None
         self._open = False
         self._loss: torch.Tensor | None = None
         self.plan = feed.join(
@@ -165,8 +166,10 @@ class Session:
 
     @property
     def global_step(self) -> int:
-        """Place of the present batch in the whole job, from 0."""
-        return self._present().step
+        """Place of the present batch in the whole job, from 0; the same before and after its `step()`."""
+        if self._step is None:
+            raise SessionError("session.global_step is of a batch: read it inside `for batch in session`")
+        return self._step
 
     @property
     def loss_scale(self) -> float | None:
@@ -249,6 +252,7 @@ class Session:
                 else:
                     self._begin(item)
             self._tries.begin()
+            self._step = self._present().step
             self._batch = to_device(self._present().load(), self.device)
             self._undo.take(random=self._tries.retries)
         self._open = True
@@ -271,7 +275,7 @@ class Session:
 
     def _end(self) -> None:
         self.finished = True
-        self._batch = None
+        self._batch = self._step = None
         self._loader.close()
         self._feed.close()
 

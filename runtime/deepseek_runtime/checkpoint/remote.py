@@ -24,8 +24,9 @@ _WEBDAV: Final = {
     "dav": "http",
     "davs": "https",
 }
-_SECONDS: Final = 30.0
-"""How long a WebDAV server may stay silent. (Other file systems of fsspec bring their own time-outs.)"""
+_SECONDS: Final = (5.0, 20.0, 20.0, 20.0)
+"""To connect, to read, to write, to wait for a connection: how long a WebDAV server may stay silent. (Other file
+systems of fsspec bring their own time-outs.)"""
 _UPLOAD_PIECE: Final = 8 << 20
 """Bytes of one part of a multipart upload; at 10,000 parts a file may have 80 GB."""
 
@@ -79,7 +80,7 @@ class RemoteStore(Store):
         parts = urlsplit(uri)
         if not parts.hostname:
             raise StoreError("scheme", f"{public} names no host; write https://host/folder")
-        chosen = {"timeout": _SECONDS, **options}
+        chosen = {"timeout": _SECONDS, "retry": False, **options}  # whoever calls tries again
         if isinstance(chosen.get("auth"), list):  # from JSON
             chosen["auth"] = tuple(chosen["auth"])
         if parts.username is not None and "auth" not in chosen:

@@ -4,7 +4,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -116,7 +117,7 @@ class Storage:
         try:
             writer = self._open()
         except StoreError as error:
-            self._done(call, Failed(error.kind, error.message))
+            self._done(call, Failed(error.kind, f"checkpoint.storage: {error.message}"))
             return
         do: Callable[[Store], Any]
         if isinstance(call, WriteParts):
@@ -182,7 +183,10 @@ def _base(call: WriteBase) -> Base:
 
 def _find(config: JobConfig, store: Store, call: FindCheckpoint) -> Found | None:
     """The newest of the job's own lineage; without one, what restoreFrom names."""
-    choice = choose.choose(store, call.term, call.skip)
+    with _of_field("checkpoint.storage"):
+        choice = choose.choose(store, call.term, call.skip)
+        if choice is None:
+            store.check()
     if choice is not None:
         # What is in `skip` was said when it turned out to be damaged.
         told = tuple(
@@ -192,13 +196,22 @@ def _find(config: JobConfig, store: Store, call: FindCheckpoint) -> Found | None
         )
         return replace(_found(choice.index), passed_over=told)
     if config.checkpoint.restore_from is None:
-        store.check()
         return None
-    foreign, named = choose.find_checkpoint(config.checkpoint.restore_from, config.checkpoint.storage_options)
+    with _of_field("checkpoint.restoreFrom"):
+        foreign, named = choose.find_checkpoint(config.checkpoint.restore_from, config.checkpoint.storage_options)
+        try:
+            return _adopted(config, store, foreign, named.index, call.term)
+        finally:
+            foreign.close()
+
+
+@contextmanager
+def _of_field(name: str) -> Iterator[None]:
+    """Says which of the manifest's two places is meant."""
     try:
-        return _adopted(config, store, foreign, named.index, call.term)
-    finally:
-        foreign.close()
+        yield
+    except StoreError as error:
+        raise StoreError(error.kind, f"{name}: {error.message}") from error
 
 
 def _adopted(config: JobConfig, store: Store, foreign: Store, index: Index, term: int) -> Found:

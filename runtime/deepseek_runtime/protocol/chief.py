@@ -338,7 +338,7 @@ class Chief:
             return []
         for push in report.pushes:
             if self.skips is not None:
-                self.skips.pushed()
+                self.skips.pushed(push["g"])
             self.tracking.push(push, len(ledger.done), ledger.leases.values(), now)
             if self.saving is not None and self.tracking.loss_scale is not None:
                 self.saving.loss_scale = self.tracking.loss_scale

@@ -47,7 +47,8 @@ from deepseek_runtime.protocol.workers import Workers
 from deepseek_runtime.space import Space
 
 STORE_TRIES = 5
-"""Of a job that has no checkpoint yet; a running one never gives its store up."""
+STORE_PATIENCE = 20.0
+"""Tries, or seconds, of a job that has no checkpoint yet; a running one never gives its store up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Opening:
         self._skip: set[tuple[int, int]] = set()
         self._retry: tuple[float, Call] | None = None
         self._tries = 0
+        self._asked_at = 0.0
         self._naming = 0
         self._initialiser: Member | None = None
         self._opened: Opened | None = None
@@ -147,6 +149,7 @@ class Opening:
             return []
         if result.number != self.number:
             return []
+        self._asked_at = now
         return [self._find()]
 
     def _find(self) -> FindCheckpoint:
@@ -154,13 +157,16 @@ class Opening:
         return FindCheckpoint(self.number + 1 if self._initialised else self.number, frozenset(self._skip))
 
     def _on_failed(self, call: Call, failed: Failed, now: float) -> list[Effect]:
-        """The store does not answer. A job that never had a checkpoint ends; any other waits for its store."""
+        """The store does not answer. A job that never had a checkpoint ends; any other waits for its store, unless
+        that answers and has nothing left to go on from."""
         self._tries += 1
         self._retry = (now + min(30.0, 0.5 * 2**self._tries), call)
-        fatal = failed.kind in ("scheme", "denied", "missing") or self._tries >= STORE_TRIES
-        if fatal and isinstance(call, FindCheckpoint) and not self._held and self.number == 1:
+        tried = self._tries >= STORE_TRIES or now - self._asked_at >= STORE_PATIENCE
+        fatal = failed.kind in ("scheme", "denied", "missing") or tried
+        gone = failed.kind in ("missing", "damaged") and tried
+        if isinstance(call, FindCheckpoint) and not self._held and (gone or (fatal and self.number == 1)):
             self._retry = None
-            return [Fail(exit_codes.MISSING_INPUT, "StoreUnusable", f"checkpoint storage: {failed.text}")]
+            return [Fail(exit_codes.MISSING_INPUT, "StoreUnusable", failed.text)]
         return [Note("StoreUnreachable", f"term {self.number} cannot open: {failed.text}; trying again", True)]
 
     def _on_found(self, found: Found, now: float) -> list[Effect]:
@@ -199,6 +205,7 @@ class Opening:
             {},
             found.loss_scale,
             found.tied,
+            None if found.foreign else (found.source.term, found.source.step),
         )
         self._continues = going_on
         return self._place(found.space, branch, source, found.foreign and source is not None, now)
@@ -282,7 +289,7 @@ class Opening:
     def _store_failed(self, answer: Done, now: float) -> list[Effect]:
         self._tries += 1
         if self._tries >= STORE_TRIES:
-            return [Fail(exit_codes.MISSING_INPUT, "StoreUnusable", f"checkpoint storage: {answer.error}")]
+            return [Fail(exit_codes.MISSING_INPUT, "StoreUnusable", f"checkpoint.storage: {answer.error}")]
         self._retry = (now + min(30.0, 0.5 * 2**self._tries), self._find())
         return [Note("StoreUnreachable", f"the first checkpoint cannot be stored: {answer.error}; trying again", True)]
 

@@ -21,9 +21,10 @@ class SkipsInARow:
     _first: int = 0
     _reason: str = ""
 
-    def pushed(self) -> None:
-        """A range was trained."""
-        self._count = 0
+    def pushed(self, g: int) -> None:
+        """Range g was trained. One before the row was only slower than its neighbours."""
+        if g > self._first:
+            self._count = 0
 
     def skipped(self, g: int, reason: str) -> list[Fail]:
         """The user's mistake (65), once, when it is one too many."""

@@ -107,6 +107,17 @@ def test_a_second_loop_goes_on_where_the_first_was_left() -> None:
     assert steps == [0, 1, 2, 3, 4]
 
 
+def test_the_step_of_a_batch_is_the_same_after_it_was_stepped() -> None:
+    session = session_alone(steps=5)
+    with pytest.raises(SessionError, match="for batch in session"):
+        session.global_step  # noqa: B018
+    for step, batch in enumerate(session):
+        session.backward(loss_of(session.model, batch))
+        assert session.global_step == step
+        session.step()
+        assert session.global_step == step
+
+
 def test_leaving_the_loop_ends_autocast() -> None:
     model = mixed_net()
     feed = Alone(Training.model_validate({"steps": 4, "optimizer": None, "precision": {"compute": "bfloat16"}}))
