@@ -179,7 +179,12 @@ class Faults:
         if not terms or store.keep < 2:
             return False
         names = list(lineage.lineage(terms[-1], store.bases, store.steps()))[: store.keep]
-        whole = [n for n in names if not any(store.parts[r.path].damaged for r in store.indexes[n].parts.values())]
+        whole = [
+            name
+            for name in names
+            if name not in store.broken_indexes
+            and not any(store.parts[ref.path].damaged for ref in store.indexes[name].parts.values())
+        ]
         if len(whole) < 2:
             return False
         if self.job.clock.random.random() < 0.3:
