@@ -19,7 +19,7 @@ from deepseek_operator.reconcile.intent import Intent
 from deepseek_operator.reconcile.observe import EtcdSeen, Now, observe
 from deepseek_operator.reconcile.plan import Plan, plan
 from deepseek_operator.reconcile.status import with_events
-from deepseek_runtime.contract.records import Command, TermRecord
+from deepseek_runtime.contract.records import Command, Progress, TermRecord
 from deepseek_runtime.membership import Unavailable, View
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ class Etcd(Protocol):
 
     def view(self) -> View: ...
     def raise_term(self, record: TermRecord) -> bool: ...
+    def put_progress(self, progress: Progress, term: int) -> bool: ...
     def put_command(self, id: str, command: Command) -> bool: ...
     def drop_command(self, id: str) -> bool: ...
     def drop_request(self, id: str) -> bool: ...
@@ -127,6 +128,8 @@ class Round:
             if made.term is not None and not self.etcd.raise_term(made.term):
                 logger.warning("etcd holds another term than %d", made.term.number)
                 return False
+            if made.term is not None:
+                self._put_progress_back(made.term)
             for id, command in made.commands:
                 self.etcd.put_command(id, command)
             for id in made.drop_commands:
@@ -137,3 +140,8 @@ class Round:
             logger.warning("not written to etcd, tried again: %s", error)
             return False
         return True
+
+    def _put_progress_back(self, term: TermRecord) -> None:
+        """After etcd was emptied, or began empty: the chief's sums go on from what was last seen of them."""
+        if self.etcd.view().progress is None and self.status.progress is not None:
+            self.etcd.put_progress(self.status.progress, term.number)

@@ -96,6 +96,7 @@ class Supervisor:
             install=INSTALL,
             timing=identity.timing,
         )
+        self._config = config
         config_file = folder.config_file(identity.generation)
         if not (members_live and config_file.exists()):  # nothing in it changes while a member lives
             replace_file(config_file, config.model_dump_json(indent=1).encode())
@@ -141,8 +142,36 @@ class Supervisor:
         self._membership.close()
         self._executor.close()
         self._keeper.stop()
+        self._count()
         logger.info("the job has ended: %s", self._round.status.phase)
         return self._round.status.exit_code or OK
+
+    def _count(self) -> None:
+        """Into the last status: samples lost and repeated, counted from the servers' journals when all is over."""
+        status = self._round.status
+        if status.progress is None:
+            return
+        try:
+            from deepseek_runtime.audit import CannotCount, audit  # numpy is not needed before
+            from deepseek_runtime.checkpoint.store import StoreError
+        except ImportError as error:
+            logger.info("samples are not counted: %s", error)
+            return
+        try:
+            counted = audit(self._config)
+            for problem in counted.problems:
+                logger.warning("the count of samples is unsure: %s", problem)
+            update = {
+                "samples_lost": counted.samples_lost,
+                "samples_repeated": counted.samples_repeated,
+                "samples_rolled_back": counted.samples_rolled_back,
+                "samples_skipped": counted.samples_skipped,
+                "residual_lost": counted.residual_lost,
+            }
+            progress = status.progress.model_copy(update=update)
+            self._folder.save_status(status.model_copy(update={"progress": progress}))
+        except (CannotCount, StoreError, OSError) as error:
+            logger.warning("samples are not counted: %s", error)
 
     def listen(self) -> None:
         """Waits for signals, which all threads must have blocked, for ever."""

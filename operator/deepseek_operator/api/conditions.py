@@ -8,7 +8,16 @@ from deepseek_operator.api.status import Condition, ConditionType
 
 Conditions = tuple[Condition, ...]
 Phase = Literal[
-    "Pending", "Blocked", "Starting", "Running", "Degraded", "Restarting", "Suspended", "Succeeded", "Failed"
+    "Pending",
+    "Blocked",
+    "Starting",
+    "Running",
+    "Degraded",
+    "Restarting",
+    "Draining",
+    "Suspended",
+    "Succeeded",
+    "Failed",
 ]
 
 _ORDER: tuple[ConditionType, ...] = (
@@ -63,6 +72,7 @@ def set_condition(
 
 def derive_phase(conditions: Iterable[Condition]) -> Phase:
     """One word for people. Ends first, then what keeps a job from training, then how it trains."""
+    conditions = tuple(conditions)
     true = {condition.type for condition in conditions if condition.status == "True"}
     if "Succeeded" in true:
         return "Succeeded"
@@ -70,6 +80,8 @@ def derive_phase(conditions: Iterable[Condition]) -> Phase:
         return "Failed"
     if "Suspended" in true:
         return "Suspended"
+    if any(condition.type == "Suspended" and condition.reason == "Draining" for condition in conditions):
+        return "Draining"
     if "Blocked" in true:
         return "Blocked"
     if "Restarting" in true:

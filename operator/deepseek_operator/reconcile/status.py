@@ -137,7 +137,9 @@ def _degraded(draft: Draft, leaving: bool) -> Saying:
             )  # fmt: skip
         draft.wake_at(now.wall + since + ETCD_SILENCE - now.monotonic)
     status, least = draft.status, draft.intent.workers_min
-    if not leaving and 0 < status.term.number <= status.opened and status.workers.ready < least:
+    held = draft.seen.view.term
+    begun = held is not None and held.number == status.term.number <= status.opened
+    if not leaving and begun and status.workers.ready < least:
         text = f"{status.workers.ready} worker(s) at work, workers.min is {least}: training goes on, slower"
         return Saying("Degraded", True, "TooFewWorkers", text)
     if status.progress is not None and status.progress.checkpoint_problem:
