@@ -49,7 +49,7 @@ def machine() -> dict[str, Any]:
 
 
 def publish(name: str, rows: Sequence[Row], where: dict[str, Any], notes: Sequence[str] = ()) -> None:
-    """Prints the table and writes $BENCH_OUT (default build/bench/NAME.json). `where`: machine(), taken at the start."""
+    """Prints the table and writes $BENCH_OUT (default build/bench/NAME.json). where: machine(), taken at the start."""
     out = Path(os.environ.get("BENCH_OUT") or f"build/bench/{name}.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     document = {"machine": where, "rows": [asdict(row) for row in rows], "notes": list(notes)}

@@ -5,14 +5,11 @@ QUICK=1 does a little of each, to see that the benchmark works.
 
 import os
 import statistics
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from _table import Row, machine, publish
+from bench._table import Row, machine, publish
 from chaos.run import Compression, Outcome, choose, run
 from simulator.sweep import mutations, schedules
 

@@ -45,7 +45,7 @@ EXAMPLES: list[messages.Message] = [
 def over_the_wire(message: messages.Message) -> messages.Message:
     sent = encoding.encode(message)
     fields = msgpack.unpackb(msgpack.packb(sent.fields), strict_map_key=False)
-    return encoding.decode(WireMessage(sent.kind, fields, tuple(memoryview(b) for b in sent.buffers)))
+    return encoding.decode(WireMessage(sent.kind, fields, tuple(memoryview(bytes(b)) for b in sent.buffers)))
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda m: type(m).__name__)

@@ -9,7 +9,7 @@ from deepseek_operator.api.status import JobStatus
 from deepseek_operator.loop import Queue, Round
 from deepseek_operator.reconcile.observe import MemberSeen, Now
 from deepseek_operator.reconcile.plan import Plan
-from deepseek_runtime.contract.records import Command, TermRecord
+from deepseek_runtime.contract.records import Command, Progress, TermRecord
 from deepseek_runtime.membership import Unavailable, View
 
 
@@ -38,6 +38,7 @@ class Place:
     full: bool = False
     silent: bool = False
     saved: list[JobStatus] = field(default_factory=list)
+    progress: list[tuple[Progress, int]] = field(default_factory=list)
 
     def observe(self) -> tuple[MemberSeen, ...]:
         return self.world.seen().members
@@ -68,6 +69,10 @@ class Place:
     def put_command(self, id: str, command: Command) -> bool:
         return True
 
+    def put_progress(self, progress: Progress, term: int) -> bool:
+        self.progress.append((progress, term))
+        return True
+
     def drop_command(self, id: str) -> bool:
         return True
 
@@ -95,6 +100,16 @@ def test_rounds_lead_to_a_term_and_then_to_rest() -> None:
     saved = len(place.saved)
     rounds.once(place.world.intent)
     assert len(place.saved) == saved, "nothing has changed, nothing is written"
+
+
+def test_sums_of_before_are_put_back_into_an_etcd_that_began_empty() -> None:
+    place = Place(World())
+    rounds = place.round()
+    rounds.status = JobStatus(progress=Progress(term=1, step=7, steps=9, wire_bytes=100))
+    place.world.register()
+    while rounds.once(place.world.intent)[1] == 0.0:
+        place.world.register()
+    assert [(progress.wire_bytes, term) for progress, term in place.progress] == [(100, 1)]
 
 
 def test_full_disk_replaces_members_but_raises_no_term() -> None:
