@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import TensorDataset
+from torch.utils.data import TensorDataset, default_collate
 
+from deepseek_runtime.ranges import RangePlan
 from deepseek_runtime.session import Session
 
 VOCABULARY = 24
@@ -68,6 +69,20 @@ def train(session: Session) -> None:
     for batch in session:
         session.backward(loss_of(session.model, batch))
         session.step()
+
+
+def plainly(model: MixedNet, optimizer: torch.optim.Optimizer, samples: int, steps: int) -> list[float]:
+    """The plain PyTorch loop, batches of 8 in the order of a job with seed 0; the losses."""
+    data, plan = sequences(samples), RangePlan(samples, 8, 1, steps)
+    losses = []
+    for g in range(plan.count):
+        for indices in plan.batches(g):
+            loss = loss_of(model, default_collate([data[i] for i in indices]))
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    return losses
 
 
 def loss_of(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:

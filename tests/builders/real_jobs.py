@@ -59,6 +59,16 @@ class Line:
 
 """
 """A task of a user's: 64 samples, 5 parameters, trained in no time."""
+SLOW_TALLY = """\
+import time
+from deepseek_runtime.tasks import tally
+
+class Tally(tally.Tally):
+    def loss(self, model, batch):
+        time.sleep(0.005)
+        return super().loss(model, batch)
+"""
+"""tally at 200 steps a second a worker at most: a test has time to act. `task: mine:Tally`."""
 
 
 class Jobs:

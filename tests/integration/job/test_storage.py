@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from builders.real_jobs import (
     LINE,
+    SLOW_TALLY,
     TALLY,
     Jobs,
     condition,
@@ -68,23 +70,11 @@ def disk(folder: Path, megabytes: int) -> Iterator[Path]:
         pytest.skip(f"no small disk here: {error}")
 
 
-SLOWLY = """\
-import time
-from deepseek_runtime.tasks import tally
-
-class Tally(tally.Tally):
-    def loss(self, model, batch):
-        time.sleep(0.005)
-        return super().loss(model, batch)
-"""
-"""tally at 200 steps a second a worker at most: a test has time to act."""
-
-
 def test_a_full_disk_costs_checkpoints_and_nothing_else(jobs: Jobs, tmp_path: Path) -> None:
     with disk(tmp_path / "disk", 8) as mounted:
         folder = jobs.start(
             {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 2400},
-            code=SLOWLY,
+            code=SLOW_TALLY,
             workers=2,
             checkpoint={"everySteps": 200, "keep": 2, "storage": {"uri": str(mounted / "checkpoints")}},
         )
@@ -116,7 +106,7 @@ def test_a_full_disk_at_the_end_is_waited_for_and_said(jobs: Jobs, tmp_path: Pat
     with disk(tmp_path / "disk", 8) as mounted:
         folder = jobs.start(
             {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 400},
-            code=SLOWLY,
+            code=SLOW_TALLY,
             checkpoint={"everySteps": 1000, "storage": {"uri": str(mounted / "checkpoints")}},
         )
         until(folder, reached(40))
@@ -150,8 +140,8 @@ def damage(folder: StateFolder, how: str) -> int:
 @pytest.mark.parametrize("how", ["a flipped byte", "half an index"])
 def test_a_damaged_checkpoint_is_passed_over(jobs: Jobs, how: str) -> None:
     training = {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 1200}
-    more = {"workers": 2, "servers": 2, "checkpoint": {"everySteps": 100, "keep": 3}}
-    folder = jobs.start(training, code=SLOWLY, **more)
+    more: dict[str, Any] = {"workers": 2, "servers": 2, "checkpoint": {"everySteps": 100, "keep": 3}}
+    folder = jobs.start(training, code=SLOW_TALLY, **more)
     until(
         folder,
         lambda s: s.progress is not None and s.progress.checkpoint is not None and s.progress.checkpoint.step >= 200,
@@ -160,7 +150,7 @@ def test_a_damaged_checkpoint_is_passed_over(jobs: Jobs, how: str) -> None:
     assert ended(folder).phase == "Suspended"
     damaged = damage(folder, how)
     before = newest_index(folder).step if how == "half an index" else None
-    jobs.start(training, code=SLOWLY, resume=True, **more)
+    jobs.start(training, code=SLOW_TALLY, resume=True, **more)
     status = until(folder, lambda s: s.opened > 1)
     last = ended(folder)
     assert (last.phase, last.restarts_total) == ("Succeeded", 0), told(folder)

@@ -1,12 +1,13 @@
 """A session alone trains as the plain PyTorch loop does, bit for bit up to rounding."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch.utils.data import default_collate
 
-from builders.nets import MixedNet, loss_of, mixed_net, sequences, two_groups
+from builders.nets import MixedNet, loss_of, mixed_net, plainly, sequences, two_groups
 from deepseek_runtime.alone import Alone
 from deepseek_runtime.contract.config import Optimizer, Training, Update
 from deepseek_runtime.ranges import RangePlan
@@ -20,19 +21,6 @@ OPTIMIZERS: dict[str, MakeOptimizer] = {
     "sgd with momentum": lambda model: torch.optim.SGD(two_groups(model), lr=0.05, momentum=0.9),
     "adamw": lambda model: torch.optim.AdamW(two_groups(model), lr=0.01),
 }
-
-
-def plainly(model: MixedNet, optimizer: torch.optim.Optimizer, samples: int) -> list[float]:
-    data, plan = sequences(samples), RangePlan(samples, 8, 1, STEPS)
-    losses = []
-    for g in range(plan.count):
-        for indices in plan.batches(g):
-            loss = loss_of(model, default_collate([data[i] for i in indices]))
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses.append(float(loss.detach()))
-    return losses
 
 
 def on_a_session(local_steps: int) -> Run:
@@ -54,7 +42,7 @@ def on_a_session(local_steps: int) -> Run:
 def test_same_losses_and_weights(name: str, local_steps: int, samples: int) -> None:
     trained = {}
     losses = {}
-    for way, run in (("plain", plainly), ("session", on_a_session(local_steps))):
+    for way, run in (("plain", partial(plainly, steps=STEPS)), ("session", on_a_session(local_steps))):
         trained[way] = mixed_net()
         losses[way] = run(trained[way], OPTIMIZERS[name](trained[way]), samples)
     before, plain, session = mixed_net().state_dict(), trained["plain"].state_dict(), trained["session"].state_dict()

@@ -1,0 +1,39 @@
+"""Ways to train, on real members: lower precisions, and gradients pushed to an optimizer at the servers."""
+
+import pytest
+
+from builders.real_jobs import Jobs, ended, told
+
+DIGITS = {"task": "deepseek_runtime.tasks.digits:Digits", "batchSize": 32}
+
+
+@pytest.mark.parametrize("compute", ["float16", "bfloat16"])
+def test_lower_precision(jobs: Jobs, compute: str) -> None:
+    folder = jobs.start(
+        {**DIGITS, "steps": 240, "optimizer": {"name": "adamw", "lr": 2e-3}, "precision": {"compute": compute}},
+        workers=2,
+    )
+    status = ended(folder)
+    assert (status.phase, status.restarts_total) == ("Succeeded", 0), told(folder)
+    assert status.progress is not None
+    assert status.progress.metrics["accuracy"] > 0.8
+    assert (status.progress.loss_scale is not None) == (compute == "float16")
+
+
+def test_gradients_to_the_servers(jobs: Jobs) -> None:
+    folder = jobs.start(
+        {
+            **DIGITS,
+            "steps": 1200,
+            "optimizer": {"name": "sgd", "lr": 0.05, "schedule": "cosine", "warmupSteps": 50},
+            "update": {"mode": "gradient"},
+            "compression": {"method": "topk", "ratio": 0.05, "valueBits": 2},
+        },
+        servers=2,
+        workers=2,
+    )
+    status = ended(folder)
+    assert (status.phase, status.restarts_total) == ("Succeeded", 0), told(folder)
+    assert status.progress is not None
+    assert status.progress.metrics["accuracy"] > 0.9
+    assert status.progress.wire_bytes < status.progress.dense_bytes / 10
