@@ -134,6 +134,7 @@ class Opening:
             return self._on_own_term(call, result, now)
         if isinstance(result, Failed):
             return self._on_failed(call, result, now)
+        self._asked_at = now  # the store answers: our patience with it begins anew
         if isinstance(call, FindCheckpoint):
             self.phase = "finding"
             return self._on_found(result, now) if isinstance(result, Found) else self._name_initialiser(now)
