@@ -50,7 +50,7 @@ class Oracle:
         if key in self._made:
             return
         pending = worker.pending
-        if pending is None or worker.space is None:
+        if pending is None:
             raise Violation(f"{worker.me} sends push {push.sequence}, which is not its pending one")
         g = push.lease.g if push.lease is not None else None
         made = difference(self._job.plan, g) if g is not None else np.zeros(space().size, np.float32)
@@ -129,7 +129,7 @@ class Oracle:
         """x equals p, bit for bit, within a line."""
         seen = {}
         for span in space().spans:
-            version = worker._versions[span.index]
+            version = worker.pulling.versions[span.index]
             if version is None:
                 raise Violation(f"{worker.me} trains without a copy of span {span.index}")
             known = self._published.get((span.index, version.line, version.count))

@@ -1,11 +1,10 @@
-"""The worker's side: lease, pull, train, push, and push again until each span has answered.
+"""A worker's life: hello, lease, pull, train, push until each span has answered, tickets, drain; what comes next.
 
-Holds the published copy x, what compression has not sent yet (the residual e), and at most one unanswered push.
+Its published copy is in pulling.py, residual and unanswered push in pushing.py, its lease in worker_lease.py.
 The user's thread trains; everything here runs on the I/O thread of worker.py, or in the simulator.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,55 +30,25 @@ from deepseek_runtime.protocol.messages import (
     Acknowledged,
     Answers,
     Ask,
-    Beat,
     FileRef,
     Grant,
     Hello,
-    InitialPart,
     InitialTaken,
     Lease,
     Message,
     NewTerm,
-    Payload,
     Published,
-    Pull,
-    Push,
-    Report,
     Unknown,
-    Version,
     Welcome,
 )
-from deepseek_runtime.protocol.span import apply_update
+from deepseek_runtime.protocol.offering import Offering
+from deepseek_runtime.protocol.outbox import Outbox
+from deepseek_runtime.protocol.pulling import Pulling
+from deepseek_runtime.protocol.pushing import Pending, Pushing
+from deepseek_runtime.protocol.worker_lease import WorkerLease
 from deepseek_runtime.space import Space
 
 F32 = npt.NDArray[np.float32]
-
-
-@dataclass(slots=True)
-class Pending:
-    """The one push that is not answered by every span yet."""
-
-    sequence: int
-    lease: Lease | None
-    w: float
-    samples: int
-    parts: dict[int, Payload]
-    kept: F32
-    """What e becomes where the part is applied: e + d - payload."""
-    residuals: dict[int, float]
-    magnitudes: dict[int, float]
-    integers: I64 | None
-    stats: Mapping[str, Any]
-    waiting: set[int]
-    stale: bool = False
-    sent_at: float = 0.0
-    wait: float = 0.0
-
-
-@dataclass(slots=True)
-class _Outbox:
-    report: Report
-    sent_at: float = field(default=-1e9)
 
 
 class Pusher:
@@ -96,43 +65,41 @@ class Pusher:
         self.me = me
         self.record: TermRecord | None = None
         self.branch = 0
-        self.space: Space | None = None
-        self.x: F32 = np.zeros(0, np.float32)
-        self.integers: I64 | None = None
         self.trained_ranges = 0
-        self.lease: Lease | None = None
-        self.pending: Pending | None = None
         self.welcomed = False
         self.busy = False
         """The user's thread has work of ours."""
         self.left = False
+        self.leased = WorkerLease()
+        self.pulling = Pulling(timing.resend)
+        self.pushing = Pushing(timing.resend)
+        self.ticket: Ask | None = None
+        self._outbox = Outbox(timing.heartbeat)
+        self._offering = Offering(samples)
         self._samples = samples
         self._fingerprint = fingerprint
         self._build = build
-        self._timing = timing
-        self._codecs: list[SpanCodec] = []
-        self._e: F32 = np.zeros(0, np.float32)
-        self._versions: dict[int, Version | None] = {}
-        self._sequence = 0
-        self._newest_lease = 0
-        self._training: Lease | None = None
-        self._unable = 0
-        self._given_up = 0
-        self._reason = ""
-        self._w = 0.0
-        self._pull = 0
-        self._pulling: set[Member] = set()
-        self._pull_at = 0.0
-        self._ticket: Ask | None = None
+        self._heartbeat = timing.heartbeat
         self._flush: Ask | None = None
-        self._flushing = False
         self._draining = False
-        self._naming = 0
-        self._initial: tuple[F32, I64] | None = None
-        self._initial_space: Space | None = None
-        self._taken: set[Member] = set()
-        self._outbox: dict[str, _Outbox] = {}
         self._beat_at = -1e9
+
+    @property
+    def x(self) -> F32:
+        """The published copy, flat. Changes under a pull only."""
+        return self.pulling.x
+
+    @property
+    def integers(self) -> I64 | None:
+        return self.pulling.integers
+
+    @property
+    def lease(self) -> Lease | None:
+        return self.leased.held
+
+    @property
+    def pending(self) -> Pending | None:
+        return self.pushing.pending
 
     # --- terms ------------------------------------------------------------------------------------------------------
 
@@ -142,16 +109,12 @@ class Pusher:
             return []
         self.record = record
         self.welcomed = False
-        self._newest_lease = 0
-        self._unable = self._given_up = 0
-        self._pulling.clear()
-        self._ticket = None
+        self.leased.new_term()
+        self.pulling.stop()
+        self.ticket = None
         self._flush = None
-        self._naming = 0
-        self._taken.clear()
-        self._outbox = {key: box for key, box in self._outbox.items() if box.report.kind == "leaving"}
-        for box in self._outbox.values():
-            box.report = replace(box.report, term=record.number)
+        self._offering.new_term()
+        self._outbox.new_term(record.number)
         return self._hello(now)
 
     def _hello(self, now: float) -> list[Effect]:
@@ -161,23 +124,16 @@ class Pusher:
         return [Send(terms.chief(self.record), hello)]
 
     def _on_welcome(self, welcome: Welcome, now: float) -> list[Effect]:
-        assert self.record is not None
         effects: list[Effect] = []
         if self.must_discard(welcome.branch):
             effects += self._adopt(welcome)
         elif not self.welcomed:
-            self._take_back(welcome.lease)
-        elif welcome.lease is not None and welcome.lease.number > self._newest_lease:
-            # Counted as lost between two hellos: the claim was granted a second time.
-            if self.lease is not None and self.lease.g == welcome.lease.g:
-                self._take_back(welcome.lease)
-            else:
-                self._given_up = welcome.lease.number
+            self.leased.take_back(welcome.lease, self.pending)
+        else:
+            self.leased.welcomed_again(welcome.lease, self.pending)
         self.welcomed = True
-        if welcome.lease is not None:
-            self._newest_lease = max(self._newest_lease, welcome.lease.number)
-        if self.pending is not None:
-            effects += self._send_pending(now)
+        self.leased.note(welcome.lease)
+        effects += self._send_pending(now)
         return [*effects, *self._go_on(now, beat=True)]
 
     def must_discard(self, branch: int) -> bool:
@@ -187,14 +143,11 @@ class Pusher:
 
     def _adopt(self, welcome: Welcome) -> list[Effect]:
         self.branch = welcome.branch
-        space = self.space = Space.from_json(welcome.space)
-        self._codecs = [self._build(space, index) for index in range(len(space.spans))]
-        self.x = np.zeros(space.size, np.float32)
-        self._e = np.zeros(space.size, np.float32)
-        self._versions = dict.fromkeys(range(len(space.spans)))
-        self.integers = None
-        self.lease = self._training = self.pending = None
-        self._flushing = False
+        space = Space.from_json(welcome.space)
+        codecs = [self._build(space, index) for index in range(len(space.spans))]
+        self.pulling.adopt(space, codecs)
+        self.pushing.adopt(space, codecs)
+        self.leased.discard()
         return [
             Adopt(
                 welcome.branch,
@@ -206,17 +159,6 @@ class Pusher:
                 welcome.loss_scale,
             )
         ]
-
-    def _take_back(self, lease: Lease | None) -> None:
-        """The chief's word on the claimed range. Refused: an unanswered push is still asked for, under its old lease,
-        and a range in training is given up."""
-        if lease is not None and self.pending is not None and self.pending.lease is not None:
-            self.pending.lease = lease
-        if lease is not None and self._training is not None:
-            self._training = lease
-        if lease is None:
-            self._training = None
-        self.lease = lease
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
@@ -231,216 +173,107 @@ class Pusher:
             return self._on_welcome(message, now)
         if isinstance(message, Unknown):
             self.welcomed = False
-            self._pulling.clear()
+            self.pulling.stop()
             if not self.busy:
-                self._ticket = None  # it was pulling for it; the chief gives it to somebody else
+                self.ticket = None  # it was pulling for it; the chief gives it to somebody else
             return self._hello(now)
         if isinstance(message, Acknowledged):
             return self._on_acknowledged(message.key)
         if isinstance(message, Ask):
             return self._on_ask(message, now)
         if isinstance(message, InitialTaken):
-            if message.number == self._naming:
-                self._taken.add(sender)
+            self._offering.taken(sender, message.number)
             return []
         if not self.welcomed:
             return []
         if isinstance(message, Grant):
             return self._on_grant(message.lease, now)
         if isinstance(message, Published):
-            return self._on_published(sender, message, now)
+            return self._pulled(now) if self.pulling.take(sender, message, self.branch) else []
         if isinstance(message, Answers):
-            return self._on_answers(message, now)
+            answered = self.pushing.take(message, self.branch)
+            return self._answered(answered, now) if answered is not None else []
         return []
 
     def _on_grant(self, lease: Lease, now: float) -> list[Effect]:
-        if lease.number <= self._newest_lease or not self.idle:
+        if lease.number <= self.leased.newest or not self.idle:
             return []
-        self._newest_lease = lease.number
-        self._unable = self._given_up = 0
-        self.lease = lease
+        self.leased.grant(lease)
         return self._go_on(now)
 
-    # --- pull -------------------------------------------------------------------------------------------------------
+    def _on_acknowledged(self, key: str) -> list[Effect]:
+        report = self._outbox.acknowledged(key)
+        if report is not None and report.kind == "leaving":
+            self.left = True
+            return [Leave(False)]
+        return []
+
+    # --- a range ----------------------------------------------------------------------------------------------------
 
     def _start_pull(self, now: float) -> list[Effect]:
-        """Worker 2: what was published since our versions."""
         assert self.record is not None
-        self._pull += 1
-        self._pulling = set(terms.servers(self.record))
-        return self._send_pull(now)
-
-    def _send_pull(self, now: float) -> list[Effect]:
-        self._pull_at = now
-        assert self.record is not None and self.space is not None
-        effects: list[Effect] = []
-        for server in sorted(self._pulling):
-            spans = terms.hosted(self.record, server, len(self.space.spans))
-            if not spans:
-                self._pulling.discard(server)
-                continue
-            versions = {span: self._versions[span] for span in spans}
-            effects.append(Send(server, Pull(self.record.number, self.branch, self._pull, versions)))
-        return effects
-
-    def _on_published(self, sender: Member, published: Published, now: float) -> list[Effect]:
-        if published.number != self._pull or sender not in self._pulling or published.branch != self.branch:
-            return []
-        assert self.space is not None
-        for index, update in published.updates.items():
-            span = self.space.spans[index]
-            apply_update(self._codecs[index], update, self.x[span.start : span.stop])
-            self._versions[index] = update.version
-        if published.integers is not None:
-            self.integers = np.array(published.integers, np.int64)
-        self._pulling.discard(sender)
-        return self._pulled(now) if not self._pulling else []
+        return self.pulling.start(self.record, self.branch, now)
 
     def _pulled(self, now: float) -> list[Effect]:
         self.busy = True
-        if self._ticket is not None:
-            return [StartEvaluation(self._ticket.key, self._ticket.step)]
+        if self.ticket is not None:
+            return [StartEvaluation(self.ticket.key, self.ticket.step)]
         assert self.lease is not None
-        self._training = self.lease
+        self.leased.training = self.lease
         if self.lease.zero:
             # Chief 4: it was tried often enough.
             return self.trained(np.zeros_like(self.x), None, 0, {}, now)
         return [StartRange(self.lease)]
 
-    # --- what the user's thread brings back --------------------------------------------------------------------------
-
     def trained(
         self, difference: F32, integers: I64 | None, samples: int, stats: Mapping[str, Any], now: float
     ) -> list[Effect]:
-        """Worker 4: e' = e + d; payload = compress(e'). `difference` is ours from here on."""
+        """The user's thread has trained its range: d = x - y, ours from here on."""
         self.busy = False
-        lease = self._training
-        self._training = None
-        if lease is None or self.lease is None:
+        lease = self.leased.trained()
+        if lease is None:
             return self._go_on(now, beat=True)
-        assert self.space is not None
-        kept = difference
-        if lease.zero:
-            kept[:] = 0
-        magnitudes = {span.index: _magnitude(kept[span.start : span.stop]) for span in self.space.spans}
-        kept += self._e
-        parts: dict[int, Payload] = {}
-        for span in self.space.spans:
-            here = kept[span.start : span.stop]
-            parts[span.index] = self._codecs[span.index].encode(here, here)
-        self._w = lease.w
-        return self._push(lease, lease.w, samples, parts, kept, magnitudes, integers, stats, now)
-
-    def _push(
-        self,
-        lease: Lease | None,
-        w: float,
-        samples: int,
-        parts: dict[int, Payload],
-        kept: F32,
-        magnitudes: dict[int, float],
-        integers: I64 | None,
-        stats: Mapping[str, Any],
-        now: float,
-    ) -> list[Effect]:
-        """A range computed anew is a new sequence (1)."""
-        assert self.space is not None
-        self._sequence += 1
-        residuals = {span.index: _magnitude(kept[span.start : span.stop]) for span in self.space.spans}
-        self.pending = Pending(
-            self._sequence,
-            lease,
-            w,
-            samples,
-            parts,
-            kept,
-            residuals,
-            magnitudes,
-            integers,
-            stats,
-            set(parts),
-            wait=self._timing.resend,
-        )
-        # Between two terms nobody is asked under the old lease: its answer would be `stale`, for good.
-        return self._send_pending(now) if self.welcomed else []
-
-    def _send_pending(self, now: float) -> list[Effect]:
-        """Worker 4: spans without an answer are sent again, same sequence and payload, to whoever hosts them now."""
-        pending, record = self.pending, self.record
-        assert pending is not None and record is not None and self.space is not None
-        pending.sent_at = now
-        effects: list[Effect] = []
-        for server in terms.servers(record):
-            spans = [s for s in terms.hosted(record, server, len(self.space.spans)) if s in pending.waiting]
-            if not spans:
-                continue
-            push = Push(
-                record.number,
-                self.branch,
-                pending.sequence,
-                pending.lease,
-                pending.w,
-                pending.samples,
-                {span: pending.parts[span] for span in spans},
-                {span: pending.residuals[span] for span in spans},
-                {span: pending.magnitudes.get(span, 0.0) for span in spans},
-                pending.integers if 0 in spans else None,
-                pending.stats if 0 in spans else {},
-            )
-            effects.append(Send(server, push))
-        return effects
-
-    def _on_answers(self, answers: Answers, now: float) -> list[Effect]:
-        pending = self.pending
-        if pending is None or answers.sequence != pending.sequence or answers.branch != self.branch:
-            return []
-        assert self.space is not None
-        for index, answer in answers.answers.items():
-            if index not in pending.waiting:
-                continue
-            pending.waiting.discard(index)
-            if answer == "applied":
-                span = self.space.spans[index]
-                self._e[span.start : span.stop] = pending.kept[span.start : span.stop]
-            pending.stale |= answer == "stale"
-        return self._answered(pending, now) if not pending.waiting else []
-
-    def _answered(self, pending: Pending, now: float) -> list[Effect]:
-        self.pending = None
-        if pending.lease is None:
-            self._flushing = False
-            return self._flushed(now)
-        if not pending.stale:
-            self.trained_ranges += 1
-        elif self.lease is not None:
-            # Worker 5: given up; said to the chief, which may have given it anew before it heard of the stale answer.
-            self._given_up = self.lease.number
-        self.lease = None
-        return self._go_on(now, beat=True)
+        self.pushing.begin(lease, difference, integers, samples, stats)
+        return self._push(now)
 
     def unable(self, reason: str, now: float) -> list[Effect]:
         """Worker 8: the range stays non-finite; its differences are dropped."""
         self.busy = False
-        lease, self._training = self._training, None
-        if lease is not None and self.lease is not None:
-            self._unable, self._reason = lease.number, reason
-            self.lease = None
+        lease = self.leased.trained()
+        if lease is not None:
+            self.leased.stays_non_finite(lease, reason)
+        return self._go_on(now, beat=True)
+
+    def _push(self, now: float) -> list[Effect]:
+        """Worker 5: between two terms nobody is asked under the old lease: its answer would be `stale`, for good."""
+        return self._send_pending(now) if self.welcomed else []
+
+    def _send_pending(self, now: float) -> list[Effect]:
+        assert self.record is not None
+        return self.pushing.send(self.record, self.branch, now)
+
+    def _answered(self, answered: Pending, now: float) -> list[Effect]:
+        """Worker 5: each span has answered."""
+        if answered.lease is None:
+            return self._flushed(now)
+        if not answered.stale:
+            self.trained_ranges += 1
+        else:
+            self.leased.answered_stale()
+        self.leased.held = None
         return self._go_on(now, beat=True)
 
     # --- tickets ----------------------------------------------------------------------------------------------------
 
     def _on_ask(self, ask: Ask, now: float) -> list[Effect]:
+        assert self.record is not None
         if ask.kind == "leave":
             self.left = True
             return [Leave(ask.finished)]
         if ask.kind == "initialise":
-            if ask.number <= self._naming or self.welcomed:
-                return []
-            self._naming, self._initial = ask.number, None
-            self._taken.clear()
-            return [StartInitial(ask.number)]
+            return [StartInitial(ask.number)] if not self.welcomed and self._offering.named(ask.number) else []
         if ask.kind == "send_initial":
-            return self._send_initial(ask.number)
+            return self._offering.send(self.record, ask.number)
         if not self.welcomed or ask.key in self._outbox:
             return []
         if ask.kind == "flush":
@@ -448,7 +281,7 @@ class Pusher:
             return self._go_on(now)
         if not self.idle:
             return []
-        self._ticket = ask
+        self.ticket = ask
         if ask.kind == "moments":
             self.busy = True
             return [StartMoments(ask.key, ask.step, ask.term)]
@@ -463,25 +296,10 @@ class Pusher:
 
     def _close_ticket(self, key: str, kind: Any, body: Mapping[str, Any], now: float) -> list[Effect]:
         self.busy = False
-        if self._ticket is None or self._ticket.key != key:
+        if self.ticket is None or self.ticket.key != key:
             return self._go_on(now, beat=True)
-        self._ticket = None
+        self.ticket = None
         return [*self._tell(key, kind, body, now), *self._go_on(now, beat=True)]
-
-    def _tell(self, key: str, kind: Any, body: Mapping[str, Any], now: float) -> list[Effect]:
-        assert self.record is not None
-        report = Report(self.record.number, key, kind, body)
-        self._outbox[key] = _Outbox(report, now)
-        return [Send(terms.chief(self.record), report)]
-
-    def _on_acknowledged(self, key: str) -> list[Effect]:
-        box = self._outbox.pop(key, None)
-        if box is not None and box.report.kind == "leaving":
-            self.left = True
-            return [Leave(False)]
-        return []
-
-    # --- initial weights --------------------------------------------------------------------------------------------
 
     def offered(
         self,
@@ -494,34 +312,14 @@ class Pusher:
         now: float,
     ) -> list[Effect]:
         """The user's thread has built the initial model."""
-        if number != self._naming or self.record is None:
+        if self.record is None:
             return []
-        self._initial, self._initial_space = (values, integers), space
-        reference = {"path": fixed.path, "sha256": fixed.sha256, "size": fixed.size} if fixed is not None else None
-        body = {
-            "number": number,
-            "space": space.to_json(),
-            "samples": self._samples,
-            "fixed": reference,
-            "tied": dict(tied),
-        }
-        return self._tell(f"offer/{self.record.number}/{number}", "offer", body, now)
+        body = self._offering.offer(number, space, values, integers, fixed, tied)
+        return self._tell(f"offer/{self.record.number}/{number}", "offer", body, now) if body is not None else []
 
-    def _send_initial(self, number: int) -> list[Effect]:
-        if number != self._naming or self._initial is None or self._initial_space is None or self.record is None:
-            return []
-        values, integers = self._initial
-        space = self._initial_space
-        effects: list[Effect] = []
-        for server in terms.servers(self.record):
-            spans = terms.hosted(self.record, server, len(space.spans))
-            if server in self._taken or not spans:
-                continue
-            part = {index: values[space.spans[index].start : space.spans[index].stop] for index in spans}
-            effects.append(
-                Send(server, InitialPart(self.record.number, number, part, integers if 0 in spans else None))
-            )
-        return effects
+    def _tell(self, key: str, kind: Any, body: Mapping[str, Any], now: float) -> list[Effect]:
+        assert self.record is not None
+        return self._outbox.tell(self.record, key, kind, body, now)
 
     # --- drain and flush --------------------------------------------------------------------------------------------
 
@@ -534,17 +332,8 @@ class Pusher:
         return self._go_on(now)
 
     def _flush_residual(self, now: float) -> list[Effect]:
-        """A sequence without a range, with the w of the last lease."""
-        assert self.space is not None
-        self._flushing = True
-        if not self._e.any():
-            self._flushing = False
-            return self._flushed(now)
-        parts: dict[int, Payload] = {
-            span.index: self._codecs[span.index].encode_dense(self._e[span.start : span.stop])
-            for span in self.space.spans
-        }
-        return self._push(None, self._w, 0, parts, np.zeros_like(self._e), {}, None, {}, now)
+        """Worker 7: nothing to push counts as pushed."""
+        return self._push(now) if self.pushing.begin_residual() else self._flushed(now)
 
     def _flushed(self, now: float) -> list[Effect]:
         if self._draining:
@@ -563,8 +352,8 @@ class Pusher:
             self.welcomed
             and not self.busy
             and self.pending is None
-            and not self._pulling
-            and self._ticket is None
+            and not self.pulling.under_way
+            and self.ticket is None
             and self.lease is None
             and self._flush is None
             and not self._draining
@@ -573,15 +362,12 @@ class Pusher:
     def _go_on(self, now: float, beat: bool = False) -> list[Effect]:
         if not self.welcomed or self.left:
             return []
-        if self.busy or self.pending is not None or self._pulling:
+        if self.busy or self.pending is not None or self.pulling.under_way:
             return []
-        if self._draining:
-            if f"leaving/{self.me}" in self._outbox:
-                return []
-            self.lease = None
-            return self._flush_residual(now)
-        if self._flush is not None:
-            self.lease = None
+        if self._draining and f"leaving/{self.me}" in self._outbox:
+            return []
+        if self._draining or self._flush is not None:
+            self.leased.held = None
             return self._flush_residual(now)
         if self.lease is not None:
             return self._start_pull(now)
@@ -590,35 +376,17 @@ class Pusher:
     def _beat(self, now: float) -> list[Effect]:
         self._beat_at = now
         assert self.record is not None
-        beat = Beat(
-            self.record.number,
-            self.idle,
-            self._newest_lease,
-            self._unable,
-            self._given_up,
-            self._reason,
-            self.trained_ranges,
-        )
+        beat = self.leased.beat(self.record.number, self.idle, self.trained_ranges)
         return [Send(terms.chief(self.record), beat)]
 
     def on_tick(self, now: float) -> list[Effect]:
-        if self.record is None or self.left:
+        record = self.record
+        if record is None or self.left:
             return []
         effects: list[Effect] = []
-        if now - self._beat_at >= self._timing.heartbeat:
+        if now - self._beat_at >= self._heartbeat:
             effects += self._beat(now) if self.welcomed else self._hello(now)
-        pending = self.pending
-        if self.welcomed and pending is not None and now - pending.sent_at >= pending.wait:
-            pending.wait = min(pending.wait * 2, self._timing.resend * 5)
-            effects += self._send_pending(now)
-        if self.welcomed and self._pulling and now - self._pull_at >= self._timing.resend:
-            effects += self._send_pull(now)
-        for box in self._outbox.values():
-            if now - box.sent_at >= self._timing.heartbeat:
-                box.sent_at = now
-                effects.append(Send(terms.chief(self.record), box.report))
-        return effects
-
-
-def _magnitude(values: F32) -> float:
-    return float(np.abs(values).sum(dtype=np.float64))
+        if self.welcomed:
+            effects += self.pushing.repeat(record, self.branch, now)
+            effects += self.pulling.repeat(record, self.branch, now)
+        return [*effects, *self._outbox.repeat(record, now)]

@@ -114,8 +114,8 @@ def trace_18_evaluator_dies() -> None:
     chief = opened(job)
     job.run_until(lambda: phase(chief) == "evaluating")
     job.points["StartEvaluation"] = [(1, lambda: None)]
-    job.run_until(lambda: any(worker(job, w).machine._ticket is not None for w in (W0, W1)))
-    next(worker(job, w) for w in (W0, W1) if worker(job, w).machine._ticket is not None).kill()
+    job.run_until(lambda: any(worker(job, w).machine.ticket is not None for w in (W0, W1)))
+    next(worker(job, w) for w in (W0, W1) if worker(job, w).machine.ticket is not None).kill()
     finish(job)
     assert chief.tracking.metrics
 
@@ -124,7 +124,7 @@ def trace_18_evaluator_counted_as_lost() -> None:
     """The evaluator is cut off while it pulls, is counted as lost, comes back: it takes work again."""
     job = stage(workers=1, steps=40, evaluate_every=8)
     opened(job)
-    job.run_until(lambda: worker(job, W0).machine._ticket is not None and not worker(job, W0).machine.busy)
+    job.run_until(lambda: worker(job, W0).machine.ticket is not None and not worker(job, W0).machine.busy)
     for at in (S0, S1):
         job.cut(W0, at)
     job.run_for(8.0)

@@ -1,0 +1,86 @@
+"""A worker's published copy x: each span at a version, brought up to date by one pull at a time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from deepseek_runtime.compression import SpanCodec
+from deepseek_runtime.contract.names import Member
+from deepseek_runtime.contract.records import TermRecord
+from deepseek_runtime.protocol import term as terms
+from deepseek_runtime.protocol.effects import Effect, Send
+from deepseek_runtime.protocol.messages import I64, Published, Pull, Version
+from deepseek_runtime.protocol.span import apply_update
+from deepseek_runtime.space import Space
+
+F32 = npt.NDArray[np.float32]
+
+
+class Pulling:
+    """`resend`: seconds after which servers that have not answered are asked again."""
+
+    def __init__(self, resend: float) -> None:
+        self.x: F32 = np.zeros(0, np.float32)
+        self.integers: I64 | None = None
+        self.versions: dict[int, Version | None] = {}
+        """By span; None: no copy of it yet."""
+        self._resend = resend
+        self._space: Space | None = None
+        self._codecs: Sequence[SpanCodec] = ()
+        self._number = 0
+        self._awaited: set[Member] = set()
+        self._asked_at = 0.0
+
+    def adopt(self, space: Space, codecs: Sequence[SpanCodec]) -> None:
+        """Another branch: nothing of the copy counts any more."""
+        self._space, self._codecs = space, codecs
+        self.x = np.zeros(space.size, np.float32)
+        self.versions = dict.fromkeys(range(len(space.spans)))
+        self.integers = None
+
+    @property
+    def under_way(self) -> bool:
+        return bool(self._awaited)
+
+    def stop(self) -> None:
+        self._awaited.clear()
+
+    def start(self, record: TermRecord, branch: int, now: float) -> list[Effect]:
+        """Worker 2: what was published since our versions."""
+        self._number += 1
+        self._awaited = set(terms.servers(record))
+        return self._ask(record, branch, now)
+
+    def repeat(self, record: TermRecord, branch: int, now: float) -> list[Effect]:
+        """Those that have not answered for a while."""
+        if not self._awaited or now - self._asked_at < self._resend:
+            return []
+        return self._ask(record, branch, now)
+
+    def _ask(self, record: TermRecord, branch: int, now: float) -> list[Effect]:
+        self._asked_at = now
+        assert self._space is not None
+        effects: list[Effect] = []
+        for server in sorted(self._awaited):
+            spans = terms.hosted(record, server, len(self._space.spans))
+            if not spans:
+                self._awaited.discard(server)
+                continue
+            versions = {span: self.versions[span] for span in spans}
+            effects.append(Send(server, Pull(record.number, branch, self._number, versions)))
+        return effects
+
+    def take(self, sender: Member, published: Published, branch: int) -> bool:
+        """Adds it to x. True: it was the last one, x is complete."""
+        if published.number != self._number or sender not in self._awaited or published.branch != branch:
+            return False
+        assert self._space is not None
+        for index, update in published.updates.items():
+            span = self._space.spans[index]
+            apply_update(self._codecs[index], update, self.x[span.start : span.stop])
+            self.versions[index] = update.version
+        if published.integers is not None:
+            self.integers = np.array(published.integers, np.int64)
+        self._awaited.discard(sender)
+        return not self._awaited

@@ -1,0 +1,173 @@
+"""A worker's pushes: what compression has not sent yet (the residual e), and at most one push that is unanswered."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from deepseek_runtime.compression import SpanCodec
+from deepseek_runtime.contract.records import TermRecord
+from deepseek_runtime.protocol import term as terms
+from deepseek_runtime.protocol.effects import Effect, Send
+from deepseek_runtime.protocol.messages import I64, Answers, Lease, Payload, Push
+from deepseek_runtime.space import Space
+
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Pending:
+    """The one push that is not answered by every span yet."""
+
+    sequence: int
+    lease: Lease | None
+    w: float
+    samples: int
+    parts: dict[int, Payload]
+    kept: F32
+    """What e becomes where the part is applied: e + d - payload."""
+    residuals: dict[int, float]
+    magnitudes: dict[int, float]
+    integers: I64 | None
+    stats: Mapping[str, Any]
+    waiting: set[int]
+    stale: bool = False
+    sent_at: float = 0.0
+    wait: float = 0.0
+
+
+class Pushing:
+    """`resend`: seconds until an unanswered push is sent again; doubles to five times that."""
+
+    def __init__(self, resend: float) -> None:
+        self.pending: Pending | None = None
+        self._resend = resend
+        self._space: Space | None = None
+        self._codecs: Sequence[SpanCodec] = ()
+        self._e: F32 = np.zeros(0, np.float32)
+        self._sequence = 0
+        self._w = 0.0
+
+    def adopt(self, space: Space, codecs: Sequence[SpanCodec]) -> None:
+        """Another branch: residual and pending push are worthless."""
+        self._space, self._codecs = space, codecs
+        self._e = np.zeros(space.size, np.float32)
+        self.pending = None
+
+    def begin(
+        self, lease: Lease, difference: F32, integers: I64 | None, samples: int, stats: Mapping[str, Any]
+    ) -> None:
+        """Worker 4: e' = e + d; payload = compress(e'). `difference` is ours from here on."""
+        assert self._space is not None
+        kept = difference
+        if lease.zero:
+            kept[:] = 0
+        magnitudes = {span.index: _magnitude(kept[span.start : span.stop]) for span in self._space.spans}
+        kept += self._e
+        parts: dict[int, Payload] = {}
+        for span in self._space.spans:
+            here = kept[span.start : span.stop]
+            parts[span.index] = self._codecs[span.index].encode(here, here)
+        self._w = lease.w
+        self._begin(lease, samples, parts, kept, magnitudes, integers, stats)
+
+    def begin_residual(self) -> bool:
+        """Worker 7: e dense, a sequence without a range, with the w of the last lease. False: e is zero."""
+        assert self._space is not None
+        if not self._e.any():
+            return False
+        parts: dict[int, Payload] = {
+            span.index: self._codecs[span.index].encode_dense(self._e[span.start : span.stop])
+            for span in self._space.spans
+        }
+        self._begin(None, 0, parts, np.zeros_like(self._e), {}, None, {})
+        return True
+
+    def _begin(
+        self,
+        lease: Lease | None,
+        samples: int,
+        parts: dict[int, Payload],
+        kept: F32,
+        magnitudes: dict[int, float],
+        integers: I64 | None,
+        stats: Mapping[str, Any],
+    ) -> None:
+        """Worker 4: a range computed anew is a new sequence (1)."""
+        assert self._space is not None
+        self._sequence += 1
+        self.pending = Pending(
+            self._sequence,
+            lease,
+            self._w,
+            samples,
+            parts,
+            kept,
+            {span.index: _magnitude(kept[span.start : span.stop]) for span in self._space.spans},
+            magnitudes,
+            integers,
+            stats,
+            set(parts),
+            wait=self._resend,
+        )
+
+    def send(self, record: TermRecord, branch: int, now: float) -> list[Effect]:
+        """Worker 4: spans without an answer are sent again, same sequence and payload, to whoever hosts them now."""
+        pending = self.pending
+        if pending is None:
+            return []
+        assert self._space is not None
+        pending.sent_at = now
+        effects: list[Effect] = []
+        for server in terms.servers(record):
+            spans = [s for s in terms.hosted(record, server, len(self._space.spans)) if s in pending.waiting]
+            if not spans:
+                continue
+            push = Push(
+                record.number,
+                branch,
+                pending.sequence,
+                pending.lease,
+                pending.w,
+                pending.samples,
+                {span: pending.parts[span] for span in spans},
+                {span: pending.residuals[span] for span in spans},
+                {span: pending.magnitudes.get(span, 0.0) for span in spans},
+                pending.integers if 0 in spans else None,
+                pending.stats if 0 in spans else {},
+            )
+            effects.append(Send(server, push))
+        return effects
+
+    def repeat(self, record: TermRecord, branch: int, now: float) -> list[Effect]:
+        """If nobody has answered for a while."""
+        pending = self.pending
+        if pending is None or now - pending.sent_at < pending.wait:
+            return []
+        pending.wait = min(pending.wait * 2, self._resend * 5)
+        return self.send(record, branch, now)
+
+    def take(self, answers: Answers, branch: int) -> Pending | None:
+        """Worker 5: `applied`: e = e' - payload there; else e stays. Returns the push when each span has answered."""
+        pending = self.pending
+        if pending is None or answers.sequence != pending.sequence or answers.branch != branch:
+            return None
+        assert self._space is not None
+        for index, answer in answers.answers.items():
+            if index not in pending.waiting:
+                continue
+            pending.waiting.discard(index)
+            if answer == "applied":
+                span = self._space.spans[index]
+                self._e[span.start : span.stop] = pending.kept[span.start : span.stop]
+            pending.stale |= answer == "stale"
+        if pending.waiting:
+            return None
+        self.pending = None
+        return pending
+
+
+def _magnitude(values: F32) -> float:
+    return float(np.abs(values).sum(dtype=np.float64))
