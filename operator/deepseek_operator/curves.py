@@ -141,7 +141,8 @@ class _Reader:
             self._lost(text)
         elif event == "Evaluated":
             known = {"time", "event", "text", "term", "step"}
-            values = {k: float(v) for k, v in row.items() if k not in known and isinstance(v, int | float)}
+            numbers = {k: float(v) for k, v in row.items() if k not in known and isinstance(v, int | float)}
+            values = {k: v for k, v in numbers.items() if isfinite(v)}
             step = int(_number(row, "step", self._step))
             self._curves.evaluations.append(Evaluation(step, self._wire, self._time, values))
 

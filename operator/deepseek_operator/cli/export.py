@@ -1,5 +1,6 @@
 """`dsj export`: a job's model as one plain safetensors file."""
 
+from math import isfinite
 from pathlib import Path
 
 import click
@@ -46,7 +47,7 @@ def export(name: str, file: Path | None, step: int | None, output: str) -> int:
         passed = [{"step": at.step, "term": at.term, "reason": why} for at, why in done.passed_over]
         say_json(
             {"job": name, "file": str(done.path), "step": done.step, "term": done.term, "tensors": done.tensors,
-             "bytes": done.size, "metrics": reported, "passedOver": passed}
+             "bytes": done.size, "metrics": _finite(reported), "passedOver": passed}
         )  # fmt: skip
         return OK
     for at, why in done.passed_over:
@@ -77,3 +78,8 @@ def _reported(folder: StateFolder, step: int) -> dict[str, float] | None:
     """What the job's evaluation of that very step said; None: it was not evaluated."""
     progress = folder.status().progress
     return dict(progress.metrics) if progress is not None and progress.metrics_step == step else None
+
+
+def _finite(values: dict[str, float] | None) -> dict[str, float | None] | None:
+    """JSON has no NaN."""
+    return {key: value if isfinite(value) else None for key, value in values.items()} if values is not None else None

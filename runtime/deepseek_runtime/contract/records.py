@@ -12,7 +12,7 @@ Count = Annotated[int, Field(ge=0)]
 class Record(BaseModel):
     """Frozen; reads tolerate unknown fields, so that versions may differ by one."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
 
 class ServerSeat(Record):

@@ -58,7 +58,8 @@ def test_a_script_in_four_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_exported_digits_score_what_the_job_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    job = run("deepseek_runtime.tasks.digits:Digits", steps=160, spec={"training": {"evaluation": {"everySteps": 80}}})
+    evaluated = {"training": {"evaluation": {"everySteps": 80}}}
+    job = run("deepseek_runtime.tasks.digits:Digits", steps=160, spec=evaluated)
     reported = job.result().metrics
     answer = json.loads(CliRunner().invoke(dsj, ["export", "digits", "-o", "json"]).stdout)
     assert (answer["step"], answer["metrics"]) == (160, reported)

@@ -99,7 +99,10 @@ def test_lost_members_from_status_and_events(tmp_path: Path) -> None:
 
 def test_what_is_no_number_is_no_loss(tmp_path: Path) -> None:
     rows = [push(1, 0, 1, 1.0, None), push(1, 8, 2, 2.0, float("nan")), push(1, 16, 3, 3.0, 0.5)]
-    assert [point.loss for point in read(tmp_path, rows).points] == [None, None, 0.5]
+    rows.append(event(1, 16, 4.0, "Evaluated", accuracy=0.1, loss=float("nan")))
+    curves = read(tmp_path, rows)
+    assert [point.loss for point in curves.points] == [None, None, 0.5]
+    assert curves.evaluations[0].values == {"accuracy": 0.1}
 
 
 def test_torn_and_foreign_lines_are_passed_over(tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ def test_what_a_roll_back_left_behind_is_not_exported(job: StateFolder) -> None:
     assert "hint: dsj checkpoints digits" in result.stderr
 
 
+def test_a_metric_that_is_no_number(here: Path) -> None:
+    progress = snapshots.progress(step=10, metrics_step=10, metrics={"accuracy": 0.1, "loss": float("nan")})
+    folder = left_job("digits", snapshots.succeeded().status.model_copy(update={"progress": progress}))
+    a_job(store_of(folder), {1: Base(restored=Step(1, 0))}, {1: [0, 10]})
+    assert json.loads(call("export", "digits", "-o", "json").stdout)["metrics"] == {"accuracy": 0.1, "loss": None}
+    assert ", accuracy 0.1, loss nan; " in call("export", "digits").stdout
+
+
 def test_into_a_folder_and_never_over_another_kind_of_file(job: StateFolder, here: Path) -> None:
     (here / "out").mkdir()
     assert call("export", "digits", "-f", "out").exit_code == 0
