@@ -20,6 +20,7 @@ T = TypeVar("T")
 class _Job:
     do: Callable[[Store], Any]
     done: Callable[[Any], None]
+    tries: int
 
 
 class Writer:
@@ -38,16 +39,18 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="checkpoint-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Callable[[Store], T], done: Callable[[T | StoreError], None]) -> bool:
+    def submit(
+        self, job: Callable[[Store], T], done: Callable[[T | StoreError], None], tries: int | None = None
+    ) -> bool:
         """Queues a job; False (and no callback) when the queue is full or the writer closed.
 
         job: may be called several times, so it must be able to begin anew; done: called once, with what it returned or
-        the StoreError that it ended with.
+        the StoreError that it ended with. tries: of this one, instead of the writer's.
         """
         with self._lock:
             if self._closing.is_set() or self._queue.qsize() >= self._waiting:
                 return False
-            self._queue.put_nowait(_Job(job, done))
+            self._queue.put_nowait(_Job(job, done, tries or self._tries))
             return True
 
     def close(self, timeout: float) -> bool:
@@ -77,7 +80,7 @@ class Writer:
             return job.do(self.store)
 
         try:
-            return retrying(attempt, wait=self._abandoned.wait, tries=self._tries, first=self._first_pause)
+            return retrying(attempt, wait=self._abandoned.wait, tries=job.tries, first=self._first_pause)
         except StoreError as error:
             return error
         except Exception as error:  # noqa: BLE001 - a job's mistake must reach its callback, not end the thread

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from deepseek_runtime import compression
 from deepseek_runtime.checkpoint.index import fixed_path, moments_path
 from deepseek_runtime.checkpoint.read import read_part
-from deepseek_runtime.checkpoint.store import Store, StoreError, open_store
+from deepseek_runtime.checkpoint.store import Store, StoreError, open_store, retrying
 from deepseek_runtime.checkpoint.write import digest_of, write_part
 from deepseek_runtime.contract import exit_codes
 from deepseek_runtime.contract.keys import JobKeys
@@ -208,15 +208,7 @@ class JobFeed:
         description = self._description
         assert description is not None
         initial = description.initial()
-        fixed: FileRef | None = None
-        if initial.fixed:
-            tensors = dict(initial.fixed)
-            try:
-                fixed = write_part(self._store(), fixed_path(digest_of(tensors)), tensors, {})
-            except StoreError as error:
-                # The chief names again, or ends the job, when the servers cannot write either.
-                logger.error("the fixed tensors cannot be stored: %s", error.message)
-                return
+        fixed = self._store_fixed(dict(initial.fixed)) if initial.fixed else None
         self._initialised = True
         logger.info("initialiser: %d parameters, %d spans", description.space.parameters, len(description.space.spans))
         self._tell(
@@ -224,6 +216,17 @@ class JobFeed:
                 number, description.space, initial.values, initial.integers, fixed, description.tied, now
             )
         )
+
+    def _store_fixed(self, tensors: dict[str, Any]) -> FileRef:
+        """Before anything was trained: without its first file the job cannot begin. Raises Exit (66)."""
+        store = self._store()
+        try:
+            return retrying(
+                lambda: write_part(store, fixed_path(digest_of(tensors)), tensors, {}), wait=self._shutting.wait
+            )
+        except StoreError as error:
+            text = f"checkpoint.storage: what is not trained cannot be stored: {error.message}"
+            raise Exit(exit_codes.MISSING_INPUT, "StoreUnusable", text) from error
 
     def _adopt(self, adopt: Adopt) -> None:
         """Joins a branch: must fit, then loads what is not in the vector."""

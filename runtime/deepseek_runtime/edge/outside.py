@@ -134,7 +134,9 @@ class Storage:
             do = lambda store: _clean(store, call.term, self._config.checkpoint.keep)  # noqa: E731
         else:
             raise TypeError(f"not a call to the store: {call}")
-        if not writer.submit(do, lambda result: self._done(call, _result(result))):
+        # A term that waits for its beginning is told at once how it stands; the chief tries again by itself.
+        tries = 1 if isinstance(call, FindCheckpoint) else None
+        if not writer.submit(do, lambda result: self._done(call, _result(result)), tries):
             self._done(call, Failed("unreachable", "the store is too slow: too much waits for it"))
 
     def _open(self) -> Writer:

@@ -8,6 +8,7 @@ import pytest
 
 from builders.real_jobs import LINE, Jobs, condition, ended, events, step_of, told
 from deepseek_operator.api.status import JobStatus
+from deepseek_operator.executors.processes import start_ticks
 from deepseek_operator.state_folder import StateFolder
 
 HEAD = "import torch, deepseek_runtime\nfrom torch import nn\n"
@@ -129,6 +130,16 @@ def test_the_user_s_mistake_ends_the_job(jobs: Jobs, subtests: pytest.Subtests, 
             status = failed(folders[name], bad)
             assert status.restarts_total == 0
             assert status.incarnations == {"server/0": 0, "worker/0": 0}
+
+
+def test_what_user_code_has_started_ends_with_it(jobs: Jobs) -> None:
+    code = "import subprocess\nfrom pathlib import Path\n" + LINE
+    code += "    def loss(self, model, batch):\n"
+    code += "        Path(__file__).with_name('pid').write_text(str(subprocess.Popen(['sleep', '600']).pid))\n"
+    code += "        raise ValueError('no labels here')\n"
+    failed(start(jobs, Bad(code, 65, ())), Bad(code, 65, ("no labels here",)))
+    (written,) = jobs.root.rglob("pid")
+    assert start_ticks(int(written.read_text())) is None
 
 
 def test_an_error_deep_in_the_job_is_tried_once_more(jobs: Jobs) -> None:

@@ -30,6 +30,15 @@ from deepseek_operator.state_folder import StateFolder
 from faults.full_disk import CannotMount, fill, small_disk
 
 
+@contextmanager
+def disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    try:
+        with small_disk(folder, megabytes) as mounted:
+            yield mounted
+    except CannotMount as error:
+        pytest.skip(f"no small disk here: {error}")
+
+
 def unusable(folder: StateFolder) -> JobStatus:
     status = ended(folder)
     assert (status.phase, status.exit_code) == ("Failed", 66), told(folder)
@@ -55,19 +64,31 @@ def test_a_folder_that_cannot_be_made(jobs: Jobs) -> None:
     assert "choose a folder that this user may write" in message
 
 
+def test_a_disk_too_small_for_what_is_not_trained(jobs: Jobs, tmp_path: Path) -> None:
+    code = (
+        LINE + "    def model(self):\n        table = nn.Embedding(1024, 1024)\n        table.requires_grad_(False)\n"
+    )
+    code += "        return nn.Sequential(nn.Linear(4, 1), table)\n"
+    with disk(tmp_path / "disk", 1) as mounted:
+        storage = {"storage": {"uri": str(mounted / "checkpoints")}}
+        folder = jobs.start({"task": "mine:Line", "steps": 50}, code=code, checkpoint=storage)
+        status = ended(folder)
+        assert (status.phase, status.exit_code) == ("Failed", 66), told(folder)
+        assert "checkpoint.storage: what is not trained cannot be stored: no space is left" in status.message
+        assert status.restarts_total == 0
+
+
+def test_a_disk_too_small_for_the_first_checkpoint(jobs: Jobs, tmp_path: Path) -> None:
+    with disk(tmp_path / "disk", 1) as mounted:
+        storage = {"storage": {"uri": str(mounted / "checkpoints")}}
+        folder = jobs.start({**TALLY, "args": {"rows": 200}, "steps": 50}, checkpoint=storage)
+        assert "no space is left" in unusable(folder).message
+
+
 def test_restore_from_a_folder_without_checkpoints(jobs: Jobs, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     folder = jobs.start({**TALLY, "steps": 400}, checkpoint={"restoreFrom": str(tmp_path / "empty")})
     assert unusable(folder).message == f"checkpoint.restoreFrom: {tmp_path / 'empty'} holds no checkpoint of a job"
-
-
-@contextmanager
-def disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    try:
-        with small_disk(folder, megabytes) as mounted:
-            yield mounted
-    except CannotMount as error:
-        pytest.skip(f"no small disk here: {error}")
 
 
 def test_a_full_disk_costs_checkpoints_and_nothing_else(jobs: Jobs, tmp_path: Path) -> None:
