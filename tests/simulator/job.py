@@ -14,9 +14,11 @@ from simulator.clock import Clock
 from simulator.etcd import Etcd
 from simulator.network import Network
 from simulator.oracle import Oracle
-from simulator.processes import Process, ServerProcess, WorkerProcess
+from simulator.processes import Process
+from simulator.servers import ServerProcess
 from simulator.store import Store
 from simulator.tally import SAMPLES, Method
+from simulator.workers import WorkerProcess
 
 
 @dataclass(frozen=True, slots=True)

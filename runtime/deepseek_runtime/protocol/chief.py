@@ -1,10 +1,9 @@
-"""The chief of one term: opens it, leases ranges, knows who is alive, orders checkpoints, ends the job.
+"""The chief of one term: opens it, knows who is alive, has ranges leased and checkpoints stored, ends the job.
 
 Lives in the process of the term's server 0, for this term only; a new term has a new chief, which never keeps an
 old ledger (protocol.md, Chief 1).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from deepseek_runtime.contract.names import Member
@@ -24,6 +23,7 @@ from deepseek_runtime.protocol.effects import (
     WriteState,
 )
 from deepseek_runtime.protocol.ending import Ending
+from deepseek_runtime.protocol.leasing import Leasing
 from deepseek_runtime.protocol.ledger import Ledger
 from deepseek_runtime.protocol.messages import (
     Acknowledged,
@@ -31,14 +31,11 @@ from deepseek_runtime.protocol.messages import (
     Ask,
     Beat,
     Done,
-    EndLease,
-    Grant,
     Hello,
     Joined,
     NewTerm,
     Report,
     ReportTaken,
-    Skip,
     ToChief,
     Unknown,
     Welcome,
@@ -47,7 +44,6 @@ from deepseek_runtime.protocol.opening import Opened, Opening
 from deepseek_runtime.protocol.orders import Orders
 from deepseek_runtime.protocol.saving import Saving
 from deepseek_runtime.protocol.settings import Settings
-from deepseek_runtime.protocol.skips import SkipsInARow
 from deepseek_runtime.protocol.tickets import Tickets
 from deepseek_runtime.protocol.tracking import Tracking
 from deepseek_runtime.protocol.workers import Workers
@@ -68,10 +64,9 @@ class Chief:
         self.opening = Opening(record, settings, self.orders, self.workers)
         self.tracking = Tracking()
         self.opened: Opened | None = None
-        self.ledger: Ledger | None = None
+        self.leasing: Leasing | None = None
         self.saving: Saving | None = None
         self.ending: Ending | None = None
-        self.skips: SkipsInARow | None = None
         self.drain_wanted = False
         self._checkpoint_due: int | None = None
         self._state_at: float | None = None
@@ -80,6 +75,10 @@ class Chief:
     @property
     def number(self) -> int:
         return self.record.number
+
+    @property
+    def ledger(self) -> Ledger | None:
+        return self.leasing.ledger if self.leasing is not None else None
 
     def start(self, now: float) -> list[Effect]:
         return self._asking(self.opening.start(now))
@@ -189,20 +188,11 @@ class Chief:
         return [*effects, *self._welcome(worker, seen_before, now)]
 
     def _welcome(self, worker: Member, seen_before: bool, now: float) -> list[Effect]:
-        opened, ledger, saving = self.opened, self.ledger, self.saving
-        assert opened is not None and ledger is not None and saving is not None
+        opened, leasing, saving = self.opened, self.leasing, self.saving
+        assert opened is not None and leasing is not None and saving is not None
         seen = self.workers.seen[worker]
         seen.welcomed = True
-        effects: list[Effect] = []
-        lease = None
-        held = ledger.of(worker)
-        claim = seen.hello.claim if self.may_claim(seen.hello) else None
-        if held is not None and claim is not None and held.lease.g == claim.g:
-            lease = held.lease
-        elif held is not None:
-            effects += self._end_lease(held.lease.number, now)
-        elif claim is not None:
-            lease = ledger.claim(worker, claim, len(self.workers.live))
+        lease, effects = leasing.at_hello(worker, seen.hello, now)
         welcome = Welcome(
             self.number,
             opened.branch,
@@ -211,15 +201,10 @@ class Chief:
             lease,
             opened.fixed,
             saving.moments,
-            ledger.steps_done,
+            leasing.ledger.steps_done,
             saving.loss_scale,
         )
         return [*effects, Send(worker, welcome)]
-
-    def may_claim(self, hello: Hello) -> bool:
-        """Worker 6: only a worker of the same branch claims its old lease."""
-        assert self.opened is not None
-        return hello.branch == self.opened.branch and hello.claim is not None
 
     def on_replaced(self, worker: Member, now: float) -> list[Effect]:
         """etcd shows a newer incarnation of this worker: its lease need not wait for the heartbeat's silence."""
@@ -229,74 +214,19 @@ class Chief:
         seen = self.workers.beat(worker, beat, now)
         if seen is None:
             return [] if self.workers.superseded(worker) else [Send(worker, Unknown(self.number))]
-        ledger = self.ledger
-        if ledger is None or not seen.welcomed:
+        if self.leasing is None or not seen.welcomed:
             return []
-        held = ledger.of(worker)
-        if beat.given_up and held is not None and held.lease.number == beat.given_up:
-            return self._end_lease(held.lease.number, now)
-        if beat.unable and held is not None and held.lease.number == beat.unable:
-            return self._on_unable(held.lease.number, held.lease.g, beat.reason, now)
-        if held is not None and held.lease.number > beat.newest_lease and beat.wants:
-            return [Send(worker, Grant(self.number, held.lease))]
-        return []
-
-    def _on_unable(self, number: int, g: int, reason: str, now: float) -> list[Effect]:
-        """Worker 8, Chief 4: skipped, or computed again if a span has it."""
-        ledger = self.ledger
-        assert ledger is not None
-        if ledger.skips(g):
-            return []
-        if not ledger.may_skip(g):
-            effects: list[Effect] = []
-            if ledger.unable(g):
-                text = f"range {g} stays non-finite, and spans have it already: the others get no difference of it"
-                effects.append(Note("RangeZeroed", text, True))
-            return [*effects, *self._end_lease(number, now)]
-        note = Note("RangeSkipped", f"range {g} ({ledger.plan.samples_of(g)} samples): {reason}", True)
-        assert self.skips is not None
-        return [note, *self._skip(g, tuple(range(len(self._spans))), now), *self.skips.skipped(g, reason)]
-
-    @property
-    def _spans(self) -> Mapping[int, Any]:
-        assert self.opened is not None
-        return self.opened.states
-
-    def _skip(self, g: int, spans: tuple[int, ...], now: float) -> list[Effect]:
-        ledger = self.ledger
-        assert ledger is not None
-        ledger.begin_skip(g)
-
-        def skipped(done: dict[Member, Done], now: float) -> list[Effect]:
-            ledger.skip(g)
-            return []
-
-        return self.orders.to_all(self.servers, Skip(g, spans), skipped, now)
+        return self.leasing.on_beat(worker, beat, now)
 
     def _on_lost(self, worker: Member, now: float, why: str) -> list[Effect]:
         self.workers.leave(worker)
         self.tickets.lost([worker])
         effects = self.opening.on_lost(worker, now) if self.opened is None else []
-        if self.ledger is not None:
-            for held in [held for held in self.ledger.leases.values() if held.worker == worker]:
-                effects += self._end_lease(held.lease.number, now)
+        if self.leasing is not None:
+            effects += self.leasing.on_lost(worker, now)
         if self.ending is not None and self.ending.recorded:
             return effects  # they were told to leave
         return [*effects, Note("WorkerLost", f"{worker}: {why}", True)]
-
-    def _end_lease(self, number: int, now: float) -> list[Effect]:
-        """Chief 3: every server is told; the range is free when all have confirmed (4)."""
-        ledger = self.ledger
-        assert ledger is not None
-        held = ledger.end(number)
-        if held is None:
-            return []
-
-        def ended(done: dict[Member, Done], now: float) -> list[Effect]:
-            ledger.ended(number, {span for answer in done.values() for span in answer.having})
-            return []
-
-        return self.orders.to_all(self.servers, EndLease(number, held.lease.g), ended, now)
 
     def _on_report(self, worker: Member, report: Report, now: float) -> list[Effect]:
         effects: list[Effect] = [Send(worker, Acknowledged(self.number, report.key))]
@@ -332,13 +262,13 @@ class Chief:
     # --- ranges done -------------------------------------------------------------------------------------------------
 
     def _on_applied(self, server: Member, report: AppliedReport, now: float) -> list[Effect]:
-        ledger = self.ledger
+        leasing = self.leasing
         self.tracking.server(server, report.wire_bytes, report.residuals, report.pushed)
-        if ledger is None:
+        if leasing is None:
             return []
+        ledger = leasing.ledger
         for push in report.pushes:
-            if self.skips is not None:
-                self.skips.pushed(push["g"])
+            leasing.skips.pushed(push["g"])
             self.tracking.push(push, len(ledger.done), ledger.leases.values(), now)
             if self.saving is not None and self.tracking.loss_scale is not None:
                 self.saving.loss_scale = self.tracking.loss_scale
@@ -387,12 +317,11 @@ class Chief:
         self.opened = opened
         timing = self.settings.timing
         plan = self.settings.plan(opened.samples)
-        self.ledger = Ledger(self.number, plan, len(opened.space.spans), self.settings.bound, self.settings.share)
-        self.skips = SkipsInARow(plan)
+        spans = len(opened.space.spans)
+        ledger = Ledger(self.number, plan, spans, self.settings.bound, self.settings.share)
+        self.leasing = Leasing(self.number, opened.branch, spans, self.servers, ledger, self.orders, self.workers)
         self.saving = Saving(self.number, self.servers, opened, self.orders, self.tickets, timing.moments)
-        effects: list[Effect] = []
-        for g, spans in self.ledger.rebuild(opened.states).items():
-            effects += self._skip(g, spans, now)
+        effects = self.leasing.start(opened.states, now)
         self.tracking.opened(now)
         where = "initial weights" if opened.restored is None else f"checkpoint of step {opened.restored[1]}"
         if opened.restored is None:
@@ -406,12 +335,11 @@ class Chief:
 
     def should_end(self) -> bool:
         """All ranges done or skipped; or a drain is wanted and no lease is out. Never of a job that has failed."""
-        assert self.ledger is not None and self.skips is not None
-        if self.skips.given_up:
+        assert self.leasing is not None
+        ledger = self.leasing.ledger
+        if self.leasing.skips.given_up:
             return False
-        if self.ledger.complete:
-            return True
-        return self.drain_wanted and not self.ledger.leases
+        return ledger.complete or (self.drain_wanted and not ledger.leases)
 
     def _end(self, now: float) -> list[Effect]:
         ledger, saving = self.ledger, self.saving
@@ -431,25 +359,17 @@ class Chief:
 
     def _serve(self, now: float) -> list[Effect]:
         """Idle workers get a ticket, or a range."""
-        ledger = self.ledger
-        assert ledger is not None and self.skips is not None
+        leasing = self.leasing
+        assert leasing is not None
         effects: list[Effect] = []
         for worker in self.workers.waiting():
-            seen = self.workers.seen[worker]
-            ticket = self.tickets.next_for(worker) if ledger.of(worker) is None else None
+            ticket = self.tickets.next_for(worker) if leasing.ledger.of(worker) is None else None
+            given: list[Effect] = []
             if ticket is not None:
-                seen.wants = False
-                effects.append(Send(worker, ticket))
-                continue
-            if self.ending is not None or self.drain_wanted or self.skips.given_up or not self.may_lease(worker):
-                continue
-            lease = ledger.lease(worker, len(self.workers.live))
-            if lease is not None:
-                seen.wants = False
-                effects.append(Send(worker, Grant(self.number, lease)))
+                given = [Send(worker, ticket)]
+            elif self.ending is None and not self.drain_wanted:
+                given = leasing.grant(worker)
+            if given:
+                self.workers.seen[worker].wants = False
+            effects += given
         return effects
-
-    def may_lease(self, worker: Member) -> bool:
-        """Worker 1: one at a time; the next lease waits until all spans have reported the last range."""
-        assert self.ledger is not None
-        return self.ledger.of(worker) is None

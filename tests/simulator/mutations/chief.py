@@ -7,6 +7,7 @@ from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol.chief import Chief
 from deepseek_runtime.protocol.effects import Clean, Effect, Send, WriteState
 from deepseek_runtime.protocol.ending import Ending
+from deepseek_runtime.protocol.leasing import Leasing
 from deepseek_runtime.protocol.ledger import Ledger
 from deepseek_runtime.protocol.messages import Ask, Beat, Grant, Lease
 from deepseek_runtime.protocol.orders import Orders
@@ -41,7 +42,7 @@ def _skips_forgotten(original: Any) -> Any:
 
 
 def _grant_once(original: Any) -> Any:
-    def on_beat(self: Chief, worker: Member, beat: Beat, now: float) -> list[Effect]:
+    def on_beat(self: Leasing, worker: Member, beat: Beat, now: float) -> list[Effect]:
         return [
             e for e in original(self, worker, beat, now) if not (isinstance(e, Send) and isinstance(e.message, Grant))
         ]
@@ -120,9 +121,9 @@ MUTATIONS = {
     "an applied range is skipped": Mutation("Chief 4 (5)", Ledger, "may_skip", always(True)),
     "a skip found is not completed": Mutation("Chief 5 (5)", Ledger, "rebuild", _skips_forgotten),
     "a range being skipped is given away": Mutation("Chief 4 (5)", Ledger, "begin_skip", always(None)),
-    "two leases at once": Mutation("Worker 1 (16)", Chief, "may_lease", always(True)),
+    "two leases at once": Mutation("Worker 1 (16)", Leasing, "may_lease", always(True)),
     "an older branch claims its lease": Mutation(
-        "Worker 6 (6)", Chief, "may_claim", lambda original: lambda self, hello: hello.claim is not None
+        "Worker 6 (6)", Leasing, "may_claim", lambda original: lambda self, hello: hello.claim is not None
     ),
     "cleaned before etcd was read": Mutation("Checkpoints 4 (10)", Saving, "before_cleaning", _cleans_at_once),
     "a step is stored twice a term": Mutation("Checkpoints 2 (11)", Saving, "may_write", always(True)),
@@ -134,7 +135,7 @@ MUTATIONS = {
     ),
     "the gate is open": Mutation("Chief 2 (14)", Ledger, "may_start_new", always(True)),
     "the stamp begins anew": Mutation("Worker 6 (14)", Ledger, "claim", _fresh_stamp),
-    "a lease is granted once": Mutation("Worker 1 (15)", Chief, "_on_beat", _grant_once),
+    "a lease is granted once": Mutation("Worker 1 (15)", Leasing, "on_beat", _grant_once),
     "one span makes a range done": Mutation(
         "Chief 1 (16)", Ledger, "is_done", lambda original: lambda self, mask: mask != 0
     ),

@@ -8,7 +8,7 @@ from deepseek_operator.reconcile.policies import lifecycle
 from deepseek_operator.reconcile.policies import terms as term_policy
 from simulator.etcd import Etcd
 from simulator.mutations.mutation import Mutation, always
-from simulator.processes import ServerProcess
+from simulator.servers import ServerProcess
 
 
 def _finished_of_the_newest(original: Any) -> Any:

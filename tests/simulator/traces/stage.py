@@ -11,8 +11,9 @@ from deepseek_runtime.protocol.lineage import Step
 from deepseek_runtime.protocol.messages import Message
 from simulator.job import Job, Shape
 from simulator.network import Verdict
-from simulator.processes import ServerProcess, WorkerProcess
+from simulator.servers import ServerProcess
 from simulator.tally import book_of
+from simulator.workers import WorkerProcess
 
 S0, S1 = Member("server", 0, 0), Member("server", 1, 0)
 W0, W1 = Member("worker", 0, 0), Member("worker", 1, 0)
