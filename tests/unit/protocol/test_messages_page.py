@@ -1,0 +1,31 @@
+"""docs/formats/messages.md lists each message's fields in the order in which they travel."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import get_args
+
+from deepseek_runtime.protocol import messages
+
+PAGE = Path(__file__).parents[3] / "docs" / "formats" / "messages.md"
+RECORDS = (
+    messages.Lease,
+    messages.Version,
+    messages.Update,
+    messages.SpanState,
+    messages.Source,
+    messages.FileRef,
+)
+
+
+def test_the_page_lists_the_fields_as_they_travel() -> None:
+    kinds = [*get_args(messages.Message), *get_args(messages.OrderBody), *RECORDS]
+    code = {kind.__name__: [field.name for field in dataclasses.fields(kind)] for kind in kinds}
+    page = {}
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        row = re.match(r"\| ([A-Z]\w+) \|(.*)\|$", line)
+        if row is not None:
+            cells = row.group(2).split("|")
+            fields = next((cell for cell in cells if "`" in cell), "") if len(cells) > 1 else cells[0]
+            page[row.group(1)] = re.findall(r"`(\w+)`", fields)
+    assert page == code
