@@ -123,7 +123,7 @@ class FakeMember:
 
     def _leave(self, code: int, reason: str, message: str = "") -> int:
         self.membership.close()
-        record = ExitRecord(code=code, reason=reason, message=message)
+        record = ExitRecord(code=code, reason=reason, message=message, first_range=self.trained == 0)
         target = Path(os.environ[ENV_EXIT_FILE])
         draft = target.with_suffix(".new")
         draft.write_text(record.model_dump_json())

@@ -108,8 +108,11 @@ class World:
         """The living member of a seat ends: killed without a record, or with one. Its registration stays its 10 s."""
         member = max((m for m in self.members.values() if (m.role, m.index) == (role, index) and m.alive),
                      key=lambda m: m.incarnation)  # fmt: skip
+        first = bool(rest.get("first_range"))
         record = (
-            None if code is None else ExitRecord(code=code, reason=reason, message=message, range=rest.get("range"))
+            None
+            if code is None
+            else ExitRecord(code=code, reason=reason, message=message, range=rest.get("range"), first_range=first)
         )
         self.members[member.member] = replace(
             member, phase="gone", exit=record, signal=9 if code is None else None, ended=EPOCH + self.time

@@ -56,6 +56,7 @@ class EtcdKeeper:
         self._changed = changed
         self._lost_at: float | None = None
         self._process: Process | None = None
+        self._unsaved = False
         known = read_etcd_file(file)
         if known is None:
             ports = etcd.choose_ports()
@@ -76,6 +77,14 @@ class EtcdKeeper:
         members_live: members of this job run, so an etcd that does not was lost while nobody watched, and only its own
         ports will do. Else it was stopped with the job, and any ports will.
         """
+        try:
+            self._begin(members_live)
+        except OSError as error:
+            if self._process is not None and not members_live:
+                self.stop()
+            raise EtcdFailed(f"etcd cannot be started: {error}") from error
+
+    def _begin(self, members_live: bool) -> None:
         process = Process.adopt(self._known.pid, self._known.started) if self._known.pid else None
         if process is not None:
             logger.info("adopted etcd, pid %d", process.pid)
@@ -92,13 +101,14 @@ class EtcdKeeper:
                 self._start(None)
 
     def tend(self) -> bool:
-        """Starts it again if it has ended; False if that failed and is to be tried again."""
-        if self._process is not None:
-            return True
+        """Starts it again if it has ended; False if that failed and is to be tried again, as on a full disk."""
         try:
-            self._start(self._lost_at if self._lost_at is not None else time.time())
-        except EtcdFailed as error:
-            logger.warning("%s", error)
+            if self._process is None:
+                self._start(self._lost_at if self._lost_at is not None else time.time())
+            elif self._unsaved:
+                self._save(self._known)
+        except (EtcdFailed, OSError) as error:
+            logger.warning("etcd is not as it should be, tried again: %s", error)
             return False
         return True
 
@@ -112,7 +122,10 @@ class EtcdKeeper:
                 logger.error("etcd, pid %d, cannot be killed", process.pid)
             process.reap()
             process.close()
-        self._save(self._known.model_copy(update={"pid": 0, "started": 0}))
+        try:
+            self._save(self._known.model_copy(update={"pid": 0, "started": 0}))
+        except OSError as error:
+            logger.warning("%s still names an etcd that has ended: %s", self._path, error)
 
     def leave(self) -> None:
         """Stops watching it; it goes on."""
@@ -124,6 +137,7 @@ class EtcdKeeper:
         process = Process.adopt(found.pid, found.started)
         if process is None:
             raise EtcdFailed("etcd ended as soon as it had answered")
+        self._hold(process)  # it runs, whether that can be written down or not
         self._save(
             self._known.model_copy(
                 update={
@@ -134,7 +148,6 @@ class EtcdKeeper:
                 }
             )
         )
-        self._hold(process)
 
     def _hold(self, process: Process) -> None:
         self._process = process
@@ -153,5 +166,6 @@ class EtcdKeeper:
         self._changed()
 
     def _save(self, known: EtcdFile) -> None:
-        self._known = known
+        self._known, self._unsaved = known, True
         replace_file(self._path, known.model_dump_json(indent=1).encode())
+        self._unsaved = False

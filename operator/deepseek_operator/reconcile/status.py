@@ -142,7 +142,7 @@ def _degraded(draft: Draft, leaving: bool) -> Saying:
     if not leaving and begun and status.workers.ready < least:
         text = f"{status.workers.ready} worker(s) at work, workers.min is {least}: training goes on, slower"
         return Saying("Degraded", True, "TooFewWorkers", text)
-    if status.progress is not None and status.progress.checkpoint_problem:
+    if not leaving and status.progress is not None and status.progress.checkpoint_problem:
         text = f"training goes on without new checkpoints: {status.progress.checkpoint_problem}"
         return Saying("Degraded", True, "CheckpointFailed", text)
     return Saying("Degraded", False, "AllWell")

@@ -1,6 +1,7 @@
 """Trouble with the checkpoint storage, on real members: said at once where nothing can begin, survived where it can."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,6 +143,33 @@ def test_a_full_disk_at_the_end_is_waited_for_and_said(jobs: Jobs, tmp_path: Pat
         assert last.progress is not None
         assert last.progress.checkpoint is not None
         assert last.progress.checkpoint.step == 400
+
+
+def test_a_full_disk_under_everything(jobs: Jobs) -> None:
+    """Logs, status, journals and etcd too: nobody is restarted but etcd, and all goes on when there is space."""
+    with disk(jobs.state, 300) as mounted:
+        folder = jobs.start(
+            {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 3000},
+            code=SLOW_TALLY,
+            servers=2,
+            workers=2,
+            checkpoint={"everySteps": 200, "keep": 2},
+        )
+        before = until(folder, lambda s: events(s, "CheckpointSaved"))
+        places = [mounted / f"full-{turn}" for turn in range(6)]
+        for place in places:
+            place.mkdir()
+        for place in places:
+            fill(place)  # again: what ends gives space back
+            time.sleep(1.0)  # the outage
+        assert folder.alive()
+        for place in places:
+            (place / "filler").unlink()
+        status = until(folder, reached(step_of(folder.status()) + 200))
+        assert pids(status) == pids(before)
+        last = ended(folder)
+        assert (last.phase, last.restarts_total) == ("Succeeded", 0), told(folder)
+        assert violations(folder, dense=True) == []
 
 
 def damage(folder: StateFolder, how: str) -> int:

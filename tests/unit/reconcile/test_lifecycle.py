@@ -58,6 +58,12 @@ def test_fail_on_request_of_the_chief() -> None:
     assert len(made.delete) == 5
 
 
+def test_the_reason_that_the_chief_gives_is_the_condition_s() -> None:
+    made = World().running().request("f1", "fail", 1, code=66, reason="StoreUnusable: /x: no space").plan()
+    assert (made.status.exit_code, made.status.message) == (66, "/x: no space")
+    assert next(c.reason for c in made.status.conditions if c.type == "Failed") == "StoreUnusable"
+
+
 def test_fail_request_of_an_older_term_is_dropped() -> None:
     world = World().running().request("f1", "fail", 0, code=65, reason="old")
     assert acts(world.plan()) == ["drop f1"]

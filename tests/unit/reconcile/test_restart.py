@@ -79,6 +79,20 @@ def test_another_range_or_exception_is_not(second: tuple[str, str, int]) -> None
     assert world.plan().status.exit_code is None
 
 
+@pytest.mark.parametrize(
+    "reason,first,code", [("UserCodeRaised", 0, 65), ("UserCodeRaised", 1, None), ("Crashed", 0, None)]
+)
+def test_outside_of_any_range_it_is_evaluate_that_raised(reason: str, first: int, code: int | None) -> None:
+    """Not when it came before anything was trained (out of memory), nor when it is not user code."""
+    world = World().running()
+    world.end("worker", 1, 1, reason, "no test data", first_range=first).settle()
+    world.end("worker", 2, 1, reason, "no test data", first_range=first)
+    made = world.plan()
+    assert made.status.exit_code == code
+    if code:
+        assert made.status.message == "worker 2: no test data (the same twice)"
+
+
 def test_budget_is_the_jobs_and_ends_it() -> None:
     world = World(backoff_limit=2).running()
     for index in (0, 1):

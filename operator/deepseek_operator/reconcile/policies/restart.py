@@ -13,12 +13,11 @@ from deepseek_operator.reconcile.observe import MemberSeen, stamp
 from deepseek_operator.reconcile.policies import recoveries
 from deepseek_runtime.contract.exit_codes import CRASHED, OK, USER_CODE, is_users_mistake
 from deepseek_runtime.contract.names import Member
+from deepseek_runtime.contract.records import ExitRecord
 
 FINISHED_GRACE = 2.0
 """Seconds between a worker's exit 0 and its replacement: `finished` may still be on its way from etcd."""
 LONGEST_BACKOFF = 60.0
-USER_CODE_RAISED = "UserCodeRaised"
-"""A worker's reason. Outside of any range it is `evaluate` that raised; other exits there name no place."""
 SUSPECTS = 16
 
 
@@ -136,7 +135,7 @@ def _told(member: MemberSeen, message: str) -> str:
 def _repeated(draft: Draft, member: MemberSeen) -> bool:
     """The same exception in the same range ended an incarnation before: nobody will get past it."""
     record = member.exit
-    if record is None or record.code == OK or (record.range is None and record.reason != USER_CODE_RAISED):
+    if record is None or record.code == OK or not _names_a_place(record):
         return False
     # Whoever says it names itself; who that was is no part of the exception.
     text = re.sub(r"\b(worker|server)[- ]\d+(-\d+)?\b", "a member", record.message)
@@ -145,6 +144,11 @@ def _repeated(draft: Draft, member: MemberSeen) -> bool:
         return True
     draft.change(suspects=(*draft.status.suspects, suspect)[-SUSPECTS:])
     return False
+
+
+def _names_a_place(record: ExitRecord) -> bool:
+    """A range; or none, when user code that had trained before raised: then it was in `evaluate`."""
+    return record.range is not None or (record.reason == "UserCodeRaised" and not record.first_range)
 
 
 def _count(draft: Draft, member: MemberSeen, failure: Failure) -> None:
