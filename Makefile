@@ -29,7 +29,7 @@ check: setup ## ruff, mypy --strict, and which way imports may point
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@PYTHONPATH=operator:runtime $(BIN)/lint-imports --no-logo
+	@PYTHONPATH=operator:runtime $(BIN)/lint-imports --no-logo --no-cache
 
 format: setup ## Let ruff write what it can
 	@$(BIN)/ruff check --fix-only .

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import deepseek_operator
-import deepseek_runtime
+from deepseek_operator import api
+from deepseek_runtime import contract
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def python_environment() -> dict[str, str]:
     Members may write bytecode, whatever the person's shell says: without it each start of a worker compiles torch's
     modules anew, two seconds that every recovery would wait for.
     """
-    roots = [str(Path(package.__path__[0]).absolute().parent) for package in (deepseek_operator, deepseek_runtime)]
+    roots = [str(Path(package.__path__[0]).absolute().parents[1]) for package in (api, contract)]
     given = [os.path.abspath(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     return {**inherited, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*roots, *given])), "PYTHONUNBUFFERED": "1"}

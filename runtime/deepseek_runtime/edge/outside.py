@@ -27,6 +27,7 @@ from deepseek_runtime.protocol.effects import (
     Found,
     ListWorkers,
     LoadParts,
+    PartData,
     ReadTerm,
     WriteBase,
     WriteIndex,
@@ -35,6 +36,7 @@ from deepseek_runtime.protocol.effects import (
 )
 from deepseek_runtime.protocol.lineage import Base, Step
 from deepseek_runtime.protocol.messages import FileRef, Source
+from deepseek_runtime.protocol.settings import settings_of
 
 logger = logging.getLogger(__name__)
 WAITING = 64
@@ -163,12 +165,12 @@ def _write_parts(store: Store, call: WriteParts) -> dict[int, FileRef]:
 
 def _load_parts(config: JobConfig, store: Store, call: LoadParts) -> Any:
     if not call.source.foreign:
-        return {span: read_span(store, call.source.parts[span], span) for span in call.spans}
+        return _read(store, call)
     # By what the person wrote, not by the store's own name: that has lost any credentials.
     root, _ = choose.split_uri(config.checkpoint.restore_from or "")
     foreign = open_store(root, config.checkpoint.storage_options)
     try:
-        return {span: read_span(foreign, call.source.parts[span], span) for span in call.spans}
+        return _read(foreign, call)
     finally:
         foreign.close()
 
@@ -196,7 +198,7 @@ def _find(config: JobConfig, store: Store, call: FindCheckpoint) -> Found | None
             for name, why in choice.passed_over
             if tuple(name) not in call.skip
         )
-        return replace(_found(choice.index), passed_over=told)
+        return replace(_found(config, choice.index), passed_over=told)
     if config.checkpoint.restore_from is None:
         return None
     with _of_field("checkpoint.restoreFrom"):
@@ -218,7 +220,7 @@ def _of_field(name: str) -> Iterator[None]:
 
 def _adopted(config: JobConfig, store: Store, foreign: Store, index: Index, term: int) -> Found:
     """What restoreFrom names, with the files that are not spans copied into the job's own folder."""
-    found = _found(index)
+    found = _found(config, index)
     training = config.training
     same = (index.batch_size, index.local_steps, index.seed) == (
         training.batch_size,
@@ -241,10 +243,37 @@ def _copied(foreign: Store, store: Store, file: FileRef, path: str) -> FileRef:
     return replace(file, path=path)
 
 
-def _found(index: Index) -> Found:
+def _read(store: Store, call: LoadParts) -> dict[int, PartData]:
+    parts = {span: read_span(store, call.source.parts[span], span) for span in call.spans}
+    for part in parts.values():
+        if call.source.cut >= 0:
+            part.applied.remove(call.source.cut)
+            part.skipped.discard(call.source.cut)
+    return parts
+
+
+def _cut(config: JobConfig, index: Index) -> int:
+    """The last range of a job of other length, if it has other batches there than here; -1: none."""
+    here = settings_of(config).plan(index.samples)
+    same = (here.batch_size, here.local_steps, here.seed) == (index.batch_size, index.local_steps, index.seed)
+    if not same or not index.steps_total or index.steps_total == here.steps:
+        return -1
+    there = replace(here, steps=index.steps_total)
+    last = there.count - 1
+    return last if there.steps_of(last) != here.steps_of(last) else -1
+
+
+def _created(index: Index) -> float | None:
+    try:
+        return datetime.fromisoformat(index.created).timestamp()
+    except ValueError:
+        return None
+
+
+def _found(config: JobConfig, index: Index) -> Found:
     parts = {part.span: part.ref for part in index.parts}
     return Found(
-        Source(index.term, index.step, parts),
+        Source(index.term, index.step, parts, cut=_cut(config, index)),
         index.space,
         index.samples,
         index.fixed.ref if index.fixed else None,
@@ -252,6 +281,7 @@ def _found(index: Index) -> Found:
         index.aliases,
         False,
         index.loss_scale,
+        created=_created(index),
     )
 
 
@@ -273,7 +303,7 @@ def _write_index(config: JobConfig, store: Store, call: WriteIndex) -> None:
         batch_size=training.batch_size,
         local_steps=training.update.local_steps,
         seed=training.seed,
-        steps_total=training.steps or 0,
+        steps_total=settings_of(config).plan(call.samples).steps,
     )
     write_index(store, index)
 

@@ -19,7 +19,7 @@ def span_parts(config: JobConfig, space: Space, index: int, samples: int) -> Spa
     made = codec(config, space, index)
     dense = training.compression.method == "none"
     if training.update.mode == "local":
-        return SpanParts(made, Linear(made), _no_rate, dense)
+        return SpanParts(made, Linear(made, space.spans[index].runs), _no_rate, dense)
     plan = settings_of(config).plan(samples)
     optimizer = training.optimizer or Optimizer()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class AppliedSet:
-    """Ranges 0 .. watermark - 1 and those in `above`. Grows only."""
+    """Ranges 0 .. watermark - 1 and those in `above`."""
 
     watermark: int = 0
     above: set[int] = field(default_factory=set)
@@ -35,6 +35,13 @@ class AppliedSet:
         while self.watermark in self.above:
             self.above.remove(self.watermark)
             self.watermark += 1
+
+    def remove(self, g: int) -> None:
+        """Only of what is restored: a range that was another one when it was applied."""
+        if g < self.watermark:
+            self.above.update(range(g + 1, self.watermark))
+            self.watermark = g
+        self.above.discard(g)
 
     def copy(self) -> "AppliedSet":
         return AppliedSet(self.watermark, set(self.above))

@@ -71,6 +71,8 @@ class Found:
     loss_scale: float | None = None
     passed_over: tuple[str, ...] = ()
     """Newer ones whose index cannot be read, each with the reason."""
+    created: float | None = None
+    """Seconds since the Unix epoch."""
 
 
 @dataclass(frozen=True, slots=True)

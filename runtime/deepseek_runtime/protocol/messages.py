@@ -57,6 +57,8 @@ class Source:
     """restoreFrom with other samples, batchSize, localSteps or seed: no applied sets."""
     foreign: bool = False
     """The parts lie where restoreFrom says, not in the job's own folder."""
+    cut: int = -1
+    """The last range of a shorter job, which was cut at its end: trained again, whole."""
 
 
 # --- worker to chief -------------------------------------------------------------------------------------------------

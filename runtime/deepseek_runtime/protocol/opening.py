@@ -66,6 +66,8 @@ class Opened:
     tied: Mapping[str, str] = field(default_factory=dict)
     newest: tuple[int, int] | None = None
     """Of the lineage's checkpoints, when the state only continues: the parent of the next one."""
+    created: float | None = None
+    """When the checkpoint was stored, in seconds since the Unix epoch."""
 
 
 class Opening:
@@ -185,6 +187,9 @@ class Opening:
                     "restoreFrom: other samples, batchSize, localSteps or seed: only the weights are taken, from step 0"
                 )
                 effects.append(Note("WeightsOnly", text, True))
+        if found.source.cut >= 0:
+            text = f"the earlier job ended within range {found.source.cut}: it is trained again, whole"
+            effects.append(Note("RangeAgain", text, True))
         return [*effects, *self._begin_from(found, now)]
 
     def _begin_from(self, found: Found, now: float) -> list[Effect]:
@@ -207,6 +212,7 @@ class Opening:
             found.loss_scale,
             found.tied,
             None if found.foreign else (found.source.term, found.source.step),
+            found.created,
         )
         self._continues = going_on
         return self._place(found.space, branch, source, found.foreign and source is not None, now)

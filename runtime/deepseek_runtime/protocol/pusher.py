@@ -233,7 +233,7 @@ class Pusher:
         lease = self.leased.trained()
         if lease is None:
             return self._go_on(now, beat=True)
-        self.pushing.begin(lease, difference, integers, samples, stats)
+        self.pushing.begin(lease, difference, self.x, integers, samples, stats)
         return self._push(now)
 
     def unable(self, reason: str, now: float) -> list[Effect]:

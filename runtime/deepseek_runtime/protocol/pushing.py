@@ -47,6 +47,7 @@ class Pushing:
         self._space: Space | None = None
         self._codecs: Sequence[SpanCodec] = ()
         self._e: F32 = np.zeros(0, np.float32)
+        self._buffers: list[slice] = []
         self._sequence = 0
         self._w = 0.0
 
@@ -54,17 +55,23 @@ class Pushing:
         """Another branch: residual and pending push are worthless."""
         self._space, self._codecs = space, codecs
         self._e = np.zeros(space.size, np.float32)
+        self._buffers = [slice(one.offset, one.stop) for one in space.segments if one.kind == "buffers"]
         self.pending = None
 
     def begin(
-        self, lease: Lease, difference: F32, integers: I64 | None, samples: int, stats: Mapping[str, Any]
+        self, lease: Lease, difference: F32, x: F32, integers: I64 | None, samples: int, stats: Mapping[str, Any]
     ) -> None:
-        """Worker 4: e' = e + d; payload = compress(e'). `difference` is ours from here on."""
+        """Worker 4: e' = e + d; payload = compress(e'). `difference` is ours from here on.
+
+        Of buffers the value itself is sent (rules.py says why): x - d. They are dense, so their e stays 0.
+        """
         assert self._space is not None
         kept = difference
         if lease.zero:
             kept[:] = 0
         magnitudes = {span.index: _magnitude(kept[span.start : span.stop]) for span in self._space.spans}
+        for buffer in self._buffers:
+            np.subtract(x[buffer], kept[buffer], out=kept[buffer])
         kept += self._e
         parts: dict[int, Payload] = {}
         for span in self._space.spans:

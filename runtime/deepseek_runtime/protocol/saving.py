@@ -39,7 +39,7 @@ class Saving:
         moments_timeout: float,
     ) -> None:
         self.last: tuple[int, int] | None = opened.restored or opened.newest
-        self.last_time: float | None = None
+        self.last_time: float | None = opened.created
         self.failed = 0
         """Checkpoints in a row that could not be stored."""
         self.moments: FileRef | None = opened.moments
