@@ -15,10 +15,10 @@ USER, PASSWORD = "trainer", "correct horse"
 
 
 @contextmanager
-def webdav_server(folder: Path) -> Iterator[str]:
-    """A WebDAV server for USER on `folder`, in a process of its own; -> http://127.0.0.1:port"""
+def webdav_server(folder: Path, port: int = 0) -> Iterator[str]:
+    """A WebDAV server for USER on `folder`, in a process of its own; -> http://127.0.0.1:port (0: a free one)"""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "builders.store_servers", str(folder)]
+    command = [sys.executable, "-m", "builders.store_servers", str(folder), str(port)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -30,7 +30,7 @@ def webdav_server(folder: Path) -> Iterator[str]:
             process.kill()
 
 
-def _serve_webdav(folder: str) -> None:
+def _serve_webdav(folder: str, port: int) -> None:
     """Until standard input ends, as it does when the test is gone."""
     from cheroot import wsgi
     from wsgidav.wsgidav_app import WsgiDAVApp
@@ -46,7 +46,7 @@ def _serve_webdav(folder: str) -> None:
             "property_manager": False,
         }
     )
-    server = wsgi.Server(("127.0.0.1", 0), app, numthreads=4)
+    server = wsgi.Server(("127.0.0.1", port), app, numthreads=4)
     server.prepare()
     threading.Thread(target=server.serve, daemon=True).start()
     print(f"http://127.0.0.1:{server.bind_addr[1]}", flush=True)
@@ -85,4 +85,4 @@ def closed_port() -> int:
 
 
 if __name__ == "__main__":
-    _serve_webdav(sys.argv[1])
+    _serve_webdav(sys.argv[1], int(sys.argv[2]))

@@ -9,10 +9,10 @@ from deepseek_runtime.ranges import RangePlan
 from deepseek_runtime.space import Space
 
 
-def violations(folder: StateFolder, dense: bool) -> list[str]:
+def violations(folder: StateFolder, dense: bool, uri: str | None = None) -> list[str]:
     """Empty when in every row of every span each sample counts exactly as often as the ranges say: for Top-K, less
-    exactly the residuals that were booked as lost."""
-    store, choice = find_checkpoint(str(folder.checkpoints))
+    exactly the residuals that were booked as lost. uri: of the checkpoints, where they are not in the folder."""
+    store, choice = find_checkpoint(uri or str(folder.checkpoints))
     index = choice.index
     space = Space.from_json(index.space)
     (segment,) = space.segments

@@ -1,11 +1,13 @@
 """Trouble with the checkpoint storage, on real members: said at once where nothing can begin, survived where it can."""
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -18,13 +20,15 @@ from builders.real_jobs import (
     ended,
     events,
     newest_index,
+    pid_of,
     pids,
     reached,
+    signal_to,
     step_of,
     told,
     until,
 )
-from builders.store_servers import closed_port
+from builders.store_servers import PASSWORD, USER, closed_port, webdav_server
 from chaos.check import violations
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.state_folder import StateFolder
@@ -170,6 +174,43 @@ def test_a_full_disk_under_everything(jobs: Jobs) -> None:
         last = ended(folder)
         assert (last.phase, last.restarts_total) == ("Succeeded", 0), told(folder)
         assert violations(folder, dense=True) == []
+
+
+def test_a_store_that_goes_away_and_comes_back(jobs: Jobs, tmp_path: Path) -> None:
+    """Without it nothing is saved, and nobody can go back: said each time, and made up for."""
+    port = closed_port()
+    who = f"{USER}:{quote(PASSWORD)}@127.0.0.1:{port}"
+    training = {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 3000}
+    with webdav_server(tmp_path / "store", port):
+        folder = jobs.start(
+            training,
+            code=SLOW_TALLY,
+            servers=2,
+            workers=2,
+            checkpoint={"everySteps": 200, "keep": 2, "storage": {"uri": f"webdav://{who}/jobs/tally"}},
+        )
+        saved = until(folder, lambda s: s.progress and s.progress.checkpoint and s.progress.checkpoint.step > 0)
+    without = until(folder, lambda s: events(s, "CheckpointFailed"))
+    assert "cannot be reached" in events(without, "CheckpointFailed")[0]
+    until(folder, reached(step_of(without) + 100))
+    signal_to(pid_of(folder, "server", 1), signal.SIGKILL)
+    blocked = until(folder, lambda s: condition(s, "Blocked")[0])
+    assert condition(blocked, "Blocked")[1] == "StoreUnreachable"
+    assert "term 2 cannot open" in blocked.message
+    assert "cannot be reached" in blocked.message
+    assert PASSWORD not in folder.status_file.read_text()
+    with webdav_server(tmp_path / "store", port):
+        status = until(folder, lambda s: s.opened == 2)
+        last = ended(folder)
+        assert (last.phase, last.exit_code) == ("Succeeded", 0), told(folder)
+        assert saved.progress is not None
+        assert saved.progress.checkpoint is not None
+        restored = [r.restored_step for r in last.recoveries if r.role == "server"]
+        assert restored == [int(events(last, "TermOpened")[-1].rpartition(" ")[2])]
+        assert saved.progress.checkpoint.step <= (restored[0] or 0) <= step_of(without)
+        assert status.opened == 2
+    (own,) = {path.parents[2] for path in tmp_path.joinpath("store").rglob("index.json")}
+    assert violations(folder, dense=True, uri=str(own)) == []
 
 
 def damage(folder: StateFolder, how: str) -> int:
