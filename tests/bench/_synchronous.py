@@ -78,7 +78,8 @@ def _train(
         optimizer.zero_grad(set_to_none=True)
         if time.monotonic() - said > 30:
             said = time.monotonic()
-            say(f"  synchronous, lr {config.lr:g}: step {first + len(turn)} of {len(batches)}, loss {float(loss):.3f}")
+            done = f"step {first + len(turn)} of {len(batches)}"
+            say(f"  synchronous, lr {config.lr:g}: {done}, loss {float(loss.detach()):.3f}")
 
 
 def _fastest_threads(task: ByteLM, training: Training, workers: int) -> int:
