@@ -29,7 +29,7 @@ from deepseek_runtime.precision import Tries
 from deepseek_runtime.random_state import seed_range
 from deepseek_runtime.retry import BatchUndo
 from deepseek_runtime.training_range import TrainingRange
-from deepseek_runtime.updates import GradientUpdate, LocalUpdate, measure
+from deepseek_runtime.updates import GradientUpdate, LocalUpdate, all_finite, measure
 
 log = logging.getLogger(__name__)
 
@@ -230,9 +230,18 @@ class Session:
         present.batch_done(loss)
         if present.complete:
             self._range = None
-            difference = self._update.result()
-            self._feed.push(difference, self._space.read_integers(), present.stats(self.loss_scale))
+            return self._hand_over(present)
         return True
+
+    def _hand_over(self, present: TrainingRange) -> bool:
+        """A difference that is not finite would stay in the job's weights for ever: the range is given up."""
+        difference = self._update.result()
+        if all_finite(difference):
+            self._feed.push(difference, self._space.read_integers(), present.stats(self.loss_scale))
+            return True
+        self._load_moments({}, False)  # whatever overflowed may be in them
+        self._feed.skip(f"the weights overflowed float32 by batch {present.step - 1}, though its loss was finite")
+        return False
 
     def _advance(self) -> bool:
         """Makes the next batch the present one; False at the end."""

@@ -41,6 +41,13 @@ def measure(trained: Sequence[torch.Tensor], unscale: float, loss: float) -> tor
     return norm if all(bool(torch.isfinite(grad).all()) for grad in grads) else None
 
 
+def all_finite(values: F32) -> bool:
+    """Their squares may overflow where no value does; mostly they do not, and one pass is enough."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = float(np.dot(values, values))
+    return math.isfinite(squares) or bool(np.isfinite(values).all())
+
+
 def clip(trained: Sequence[torch.Tensor], norm: torch.Tensor, limit: float) -> None:
     """Scales the gradients in place to the global norm `limit` if `norm` is above it."""
     coefficient = torch.clamp(limit / (norm + CLIP_EPSILON), max=1.0)

@@ -21,8 +21,8 @@ from deepseek_runtime.contract.names import Role
 
 QUICK = Timing(
     heartbeat=0.5,
-    worker_lost=3.0,
-    registration_ttl=5.0,
+    worker_lost=2.0,
+    registration_ttl=3.0,
     progress=0.1,
     moments=10.0,
     evaluator=30.0,

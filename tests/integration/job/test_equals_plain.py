@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from builders import nets
 from builders.nets import MixedNet, mixed_net, plainly, two_groups
 from builders.real_jobs import Jobs, ended, told
+from deepseek_operator.state_folder import StateFolder
 from deepseek_runtime.checkpoint.export import export
 
 STEPS, SAMPLES = 200, 160
@@ -36,9 +37,8 @@ for batch in session:
 """
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_exported_model_is_that_of_plain_pytorch(jobs: Jobs, tmp_path: Path, name: str) -> None:
-    folder = jobs.start(
+def start(jobs: Jobs, name: str) -> StateFolder:
+    return jobs.start(
         {
             "script": "train.py",
             "args": {"optimizer": name},
@@ -47,11 +47,22 @@ def test_the_exported_model_is_that_of_plain_pytorch(jobs: Jobs, tmp_path: Path,
             "update": {"localSteps": 1},
             "compression": {"method": "none"},
         },
+        name=name,
         code={"train.py": TRAIN, "nets.py": inspect.getsource(nets)},
     )
+
+
+def test_the_exported_model_is_that_of_plain_pytorch(jobs: Jobs, subtests: pytest.Subtests, tmp_path: Path) -> None:
+    folders = {name: start(jobs, name) for name in OPTIMIZERS}
+    for name, folder in folders.items():
+        with subtests.test(name):
+            same(folder, name, tmp_path / f"{name}.safetensors")
+
+
+def same(folder: StateFolder, name: str, exported: Path) -> None:
     status = ended(folder)
     assert (status.phase, status.restarts_total) == ("Succeeded", 0), told(folder)
-    result = export(str(folder.checkpoints), tmp_path / "model.safetensors")
+    result = export(str(folder.checkpoints), exported)
     assert result.step == STEPS
     job = mixed_net()
     job.load_state_dict(load_file(result.path))

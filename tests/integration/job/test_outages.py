@@ -49,7 +49,7 @@ def ranges_logged(folder: StateFolder) -> int:
 
 def test_etcd_away_for_a_while(jobs: Jobs) -> None:
     """Longer than registrations live; it comes back with all it had."""
-    folder = slowly(jobs, 3000)
+    folder = slowly(jobs, 4000)
     before = folder.status()
     signal_to(etcd_pid(folder), signal.SIGSTOP)
     step, stopped = ranges_logged(folder), time.monotonic()
@@ -64,7 +64,7 @@ def test_etcd_away_for_a_while(jobs: Jobs) -> None:
 
 
 def test_etcd_emptied(jobs: Jobs) -> None:
-    folder = slowly(jobs, 3000)
+    folder = slowly(jobs, 2000)
     before = folder.status()
     signal_to(etcd_pid(folder), signal.SIGKILL)
     status = until(folder, lambda s: any(r.role == "etcd" and r.seconds is not None for r in s.recoveries))
@@ -81,7 +81,7 @@ def test_etcd_emptied(jobs: Jobs) -> None:
 
 def test_a_worker_paused_and_woken(jobs: Jobs) -> None:
     """Longer than the chief's patience: its range is given to another, and what it pushes late does not count."""
-    folder = slowly(jobs, 4000)
+    folder = slowly(jobs, 3000)
     before = folder.status()
     paused = pid_of(folder, "worker", 1)
     signal_to(paused, signal.SIGSTOP)
@@ -114,7 +114,7 @@ def test_a_server_paused_and_woken(jobs: Jobs) -> None:
 
 
 def test_a_killed_supervisor_is_followed_by_one_that_adopts(jobs: Jobs) -> None:
-    folder = slowly(jobs, 3000)
+    folder = slowly(jobs, 2000)
     before, etcd = folder.status(), etcd_pid(folder)
     supervisor = folder.supervisor()
     assert supervisor is not None

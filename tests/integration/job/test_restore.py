@@ -1,6 +1,8 @@
 """Going on from a checkpoint, on real members: the job's own after a stop, and another job's."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,49 +36,41 @@ def test_stopped_and_resumed_with_other_numbers_of_servers(jobs: Jobs) -> None:
     assert violations(folder, dense=True) == []
 
 
-@pytest.fixture
-def before(jobs: Jobs) -> StateFolder:
-    """A finished job of 200 steps."""
-    folder = jobs.start({**TALLY, "args": {"samples": 1024}, "steps": 200}, name="before", servers=2)
-    succeeded(folder)
-    return folder
-
-
-def test_restore_from_another_job(jobs: Jobs, before: StateFolder) -> None:
-    """The same data: it goes on where the other ended. Others in the manifest: only the weights are taken."""
-    source = {"restoreFrom": str(before.checkpoints)}
-    folder = jobs.start({**TALLY, "args": {"samples": 1024}, "steps": 400}, name="same", checkpoint=source, workers=2)
-    other = {**TALLY, "args": {"samples": 1024}, "steps": 96, "batchSize": 32}
-    weights_only = jobs.start(other, name="other", checkpoint=source)
-    status = succeeded(folder)
-    assert events(status, "TermOpened") == ["term 1: 1 servers, from checkpoint of step 200"]
-    assert not events(status, "WeightsOnly")
-    assert violations(folder, dense=True) == []
-    status = succeeded(weights_only)
-    assert events(status, "TermOpened") == ["term 1: 1 servers, from checkpoint of step 0"]
-    (text,) = events(status, "WeightsOnly")
-    assert "batchSize" in text
-    assert step_of(status) == 96
-    # 3,072 samples of 1,024 in batches of 32, on top of 3,200 in batches of 16: the last quarter counts once less
-    metrics = status.progress.metrics if status.progress else {}
-    assert metrics["mean"] == pytest.approx((200 * 16 + 96 * 32) / 1024)
-
-
-def test_restore_from_a_model_that_differs(jobs: Jobs, before: StateFolder) -> None:
-    folder = jobs.start(
-        {"task": "mine:Line", "steps": 50}, code=LINE, checkpoint={"restoreFrom": str(before.checkpoints)}
-    )
-    status = ended(folder)
-    assert (status.phase, status.exit_code) == ("Failed", 65), told(folder)
-    assert status.last_failure is not None
-    assert status.last_failure.reason == "ModelsDiffer"
-    assert "the checkpoint a job goes on from" in status.message
-
-
-def test_restore_from_one_index(jobs: Jobs, before: StateFolder, tmp_path: Path) -> None:
+def test_restore_from_another_job(jobs: Jobs, subtests: pytest.Subtests) -> None:
+    """With the same data it goes on where the other ended; else with its weights alone, if the model is the same."""
+    tally = {**TALLY, "args": {"samples": 1024}}
+    before = jobs.start({**tally, "steps": 200}, name="before", servers=2)
+    succeeded(before)
     index = next(before.checkpoints.glob("t*/step-200/index.json"))
-    folder = jobs.start(
-        {**TALLY, "args": {"samples": 1024}, "steps": 240}, checkpoint={"restoreFrom": str(index)}, servers=2
-    )
-    assert events(succeeded(folder), "TermOpened") == ["term 1: 2 servers, from checkpoint of step 200"]
-    assert violations(folder, dense=True) == []
+
+    def start(name: str, source: Path, training: Mapping[str, Any], **more: Any) -> StateFolder:
+        return jobs.start(training, name=name, checkpoint={"restoreFrom": str(source)}, **more)
+
+    goes_on = start("goes-on", before.checkpoints, {**tally, "steps": 400}, workers=2)
+    one_index = start("one-index", index, {**tally, "steps": 240}, servers=2)
+    other_batches = start("other-batches", before.checkpoints, {**tally, "steps": 96, "batchSize": 32})
+    other_model = start("other-model", before.checkpoints, {"task": "mine:Line", "steps": 50}, code=LINE)
+
+    with subtests.test("the same data"):
+        status = succeeded(goes_on)
+        assert events(status, "TermOpened") == ["term 1: 1 servers, from checkpoint of step 200"]
+        assert not events(status, "WeightsOnly")
+        assert violations(goes_on, dense=True) == []
+    with subtests.test("one index"):
+        status = succeeded(one_index)
+        assert events(status, "TermOpened") == ["term 1: 2 servers, from checkpoint of step 200"]
+        assert violations(one_index, dense=True) == []
+    with subtests.test("another batchSize"):
+        status = succeeded(other_batches)
+        assert events(status, "TermOpened") == ["term 1: 1 servers, from checkpoint of step 0"]
+        (text,) = events(status, "WeightsOnly")
+        assert "batchSize" in text
+        assert step_of(status) == 96
+        metrics = status.progress.metrics if status.progress else {}
+        assert metrics["mean"] == pytest.approx((200 * 16 + 96 * 32) / 1024)
+    with subtests.test("another model"):
+        status = ended(other_model)
+        assert (status.phase, status.exit_code) == ("Failed", 65), told(other_model)
+        assert status.last_failure is not None
+        assert status.last_failure.reason == "ModelsDiffer"
+        assert "the checkpoint a job goes on from" in status.message

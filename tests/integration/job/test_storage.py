@@ -180,7 +180,7 @@ def test_a_store_that_goes_away_and_comes_back(jobs: Jobs, tmp_path: Path) -> No
     """Without it nothing is saved, and nobody can go back: said each time, and made up for."""
     port = closed_port()
     who = f"{USER}:{quote(PASSWORD)}@127.0.0.1:{port}"
-    training = {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 3000}
+    training = {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 2000}
     with webdav_server(tmp_path / "store", port):
         folder = jobs.start(
             training,

@@ -7,17 +7,22 @@ from builders.real_jobs import Jobs, ended, told
 DIGITS = {"task": "deepseek_runtime.tasks.digits:Digits", "batchSize": 32}
 
 
-@pytest.mark.parametrize("compute", ["float16", "bfloat16"])
-def test_lower_precision(jobs: Jobs, compute: str) -> None:
-    folder = jobs.start(
-        {**DIGITS, "steps": 240, "optimizer": {"name": "adamw", "lr": 2e-3}, "precision": {"compute": compute}},
-        workers=2,
-    )
-    status = ended(folder)
-    assert (status.phase, status.restarts_total) == ("Succeeded", 0), told(folder)
-    assert status.progress is not None
-    assert status.progress.metrics["accuracy"] > 0.8
-    assert (status.progress.loss_scale is not None) == (compute == "float16")
+def test_lower_precision(jobs: Jobs, subtests: pytest.Subtests) -> None:
+    optimizer = {"name": "adamw", "lr": 2e-3}
+    folders = {
+        compute: jobs.start(
+            {**DIGITS, "args": {"width": 8}, "steps": 200, "optimizer": optimizer, "precision": {"compute": compute}},
+            name=compute,
+        )
+        for compute in ("float16", "bfloat16")
+    }
+    for compute, folder in folders.items():
+        with subtests.test(compute):
+            status = ended(folder)
+            assert (status.phase, status.restarts_total) == ("Succeeded", 0), told(folder)
+            assert status.progress is not None
+            assert status.progress.metrics["accuracy"] > 0.7
+            assert (status.progress.loss_scale is not None) == (compute == "float16")
 
 
 def test_gradients_to_the_servers(jobs: Jobs) -> None:

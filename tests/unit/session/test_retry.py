@@ -124,3 +124,22 @@ def test_finite_loss_with_a_non_finite_gradient_is_caught() -> None:
 def begin_iter(model: nn.Module, feed: Alone) -> Any:
     session = begin(model, feed)
     return ((session, batch) for batch in session)
+
+
+def test_weights_that_overflow_are_never_pushed() -> None:
+    """Every gradient is finite, and the step is not."""
+    model = nn.Linear(6, 1, bias=False)
+    data = [torch.ones(6) for _ in range(96)]
+    feed = Alone(training("float32", steps=8, local_steps=1))
+    with feed_of_job(feed):
+        session = join(model, torch.optim.SGD(model.parameters(), lr=2.0, momentum=0.9), data)
+    for batch in session:
+        factor = 3e38 if session.global_step == 2 else 1e30 if session.global_step == 5 else 1e-3
+        out = session.model(batch)
+        session.backward((out - out.detach()).sum() * (factor / 8))
+        taken = session.step()
+        assert taken == (session.global_step != 2)
+    assert [g for g, _ in feed.skipped] == [2]
+    assert "overflowed float32 by batch 2" in feed.skipped[0][1]
+    assert len(feed.trained) == 7
+    assert bool(torch.isfinite(model.weight).all())
