@@ -53,6 +53,7 @@ class Reporter:
         steps = ledger.steps_done
         parameters = opened.space.parameters
         last_done = tracking.last_done
+        before = earlier.last_range_time if earlier is not None else None
         return Progress(
             term=chief.number,
             step=steps,
@@ -77,7 +78,7 @@ class Reporter:
             loss_scale=tracking.loss_scale,
             parameters=parameters,
             ranges_done=len(ledger.done),
-            last_range_time=wall - (now - last_done) if last_done is not None else None,
+            last_range_time=wall - (now - last_done) if last_done is not None else before,
             longest_gap=round(max(tracking.longest_gap, earlier.longest_gap if earlier else 0.0), 3),
             events=tuple(self.events),
         )

@@ -26,7 +26,10 @@ class Tracking:
     rows: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=10_000))
     """One a push, for metrics.jsonl; the edge takes them."""
     last_done: float | None = None
+    """The newest range of this term; None before its first: an open term alone is no work."""
     longest_gap: float = 0.0
+    _since: float | None = None
+    """The newest range, or the term's opening: where a gap begins."""
     _staleness: deque[int] = field(default_factory=lambda: deque(maxlen=500))
     _recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=200))
     _servers: dict[Member, _Server] = field(default_factory=dict)
@@ -38,7 +41,7 @@ class Tracking:
         return min(self._scales.values(), default=None)
 
     def opened(self, now: float) -> None:
-        self.last_done = now
+        self._since = now
 
     def server(self, server: Member, wire_bytes: int, residuals: Mapping[str, float], pushed: float) -> None:
         self._servers[server] = _Server(wire_bytes, residuals, pushed)
@@ -57,9 +60,9 @@ class Tracking:
         self.rows.append(row)
 
     def done(self, now: float) -> None:
-        if self.last_done is not None:
-            self.longest_gap = max(self.longest_gap, now - self.last_done)
-        self.last_done = now
+        if self._since is not None:
+            self.longest_gap = max(self.longest_gap, now - self._since)
+        self.last_done = self._since = now
 
     def evaluated(self, step: int, metrics: dict[str, float]) -> None:
         self.metrics, self.metrics_step = metrics, step
