@@ -1,6 +1,5 @@
 """Trouble with the checkpoint storage, on real members: said at once where nothing can begin, survived where it can."""
 
-import json
 import signal
 import time
 from collections.abc import Iterator
@@ -53,47 +52,48 @@ def unusable(folder: StateFolder) -> JobStatus:
     return status
 
 
-def test_a_store_that_is_not_there(jobs: Jobs) -> None:
-    uri = f"webdav://127.0.0.1:{closed_port()}/jobs"
-    folder = jobs.start({**TALLY, "steps": 400}, checkpoint={"storage": {"uri": uri}}, servers=2)
-    message = unusable(folder).message
-    assert message.startswith(f"checkpoint.storage: {uri}")
-    assert "cannot be reached" in message
+FROZEN = LINE + (
+    "    def model(self):\n"
+    "        table = nn.Embedding(1024, 1024)\n"
+    "        table.requires_grad_(False)\n"
+    "        return nn.Sequential(nn.Linear(4, 1), table)\n"
+)
+"""4 MB that are not trained."""
 
 
-def test_a_folder_that_cannot_be_made(jobs: Jobs) -> None:
-    """/sys refuses root too."""
-    folder = jobs.start({**TALLY, "steps": 400}, checkpoint={"storage": {"uri": "/sys/dsj/checkpoints"}})
-    message = unusable(folder).message
-    assert message.startswith("checkpoint.storage: /sys/dsj/checkpoints")
-    assert "choose a folder that this user may write" in message
-
-
-def test_a_disk_too_small_for_what_is_not_trained(jobs: Jobs, tmp_path: Path) -> None:
-    code = (
-        LINE + "    def model(self):\n        table = nn.Embedding(1024, 1024)\n        table.requires_grad_(False)\n"
-    )
-    code += "        return nn.Sequential(nn.Linear(4, 1), table)\n"
-    with disk(tmp_path / "disk", 1) as mounted:
-        storage = {"storage": {"uri": str(mounted / "checkpoints")}}
-        folder = jobs.start({"task": "mine:Line", "steps": 50}, code=code, checkpoint=storage)
-        status = ended(folder)
-        assert (status.phase, status.exit_code) == ("Failed", 66), told(folder)
-        assert "checkpoint.storage: what is not trained cannot be stored: no space is left" in status.message
-        assert status.restarts_total == 0
-
-
-def test_a_disk_too_small_for_the_first_checkpoint(jobs: Jobs, tmp_path: Path) -> None:
-    with disk(tmp_path / "disk", 1) as mounted:
-        storage = {"storage": {"uri": str(mounted / "checkpoints")}}
-        folder = jobs.start({**TALLY, "args": {"rows": 200}, "steps": 50}, checkpoint=storage)
-        assert "no space is left" in unusable(folder).message
-
-
-def test_restore_from_a_folder_without_checkpoints(jobs: Jobs, tmp_path: Path) -> None:
+def test_storage_with_which_nothing_can_begin(jobs: Jobs, subtests: pytest.Subtests, tmp_path: Path) -> None:
+    """Side by side: each is tried for a while."""
     (tmp_path / "empty").mkdir()
-    folder = jobs.start({**TALLY, "steps": 400}, checkpoint={"restoreFrom": str(tmp_path / "empty")})
-    assert unusable(folder).message == f"checkpoint.restoreFrom: {tmp_path / 'empty'} holds no checkpoint of a job"
+    away = f"webdav://127.0.0.1:{closed_port()}/jobs"
+    line, tally = {"task": "mine:Line", "steps": 50}, {**TALLY, "steps": 50}
+    with disk(tmp_path / "small", 1) as small, disk(tmp_path / "smaller", 1) as smaller:
+
+        def start(name: str, training: dict[str, Any], storage: str, **more: Any) -> StateFolder:
+            return jobs.start(training, name=name, checkpoint={"storage": {"uri": storage}}, **more)
+
+        is_away = start("away", tally, away, servers=2)
+        refused = start("refused", tally, "/sys/dsj/checkpoints")  # root too
+        small_for_parts = start("small", {**tally, "args": {"rows": 200}}, str(small / "checkpoints"))
+        small_for_fixed = start("smaller", line, str(smaller / "checkpoints"), code=FROZEN)
+        nothing_there = jobs.start(tally, name="empty", checkpoint={"restoreFrom": str(tmp_path / "empty")})
+
+        with subtests.test("a server that is not there"):
+            message = unusable(is_away).message
+            assert message.startswith(f"checkpoint.storage: {away}")
+            assert "cannot be reached" in message
+        with subtests.test("a folder that cannot be made"):
+            message = unusable(refused).message
+            assert message.startswith("checkpoint.storage: /sys/dsj/checkpoints")
+            assert "choose a folder that this user may write" in message
+        with subtests.test("a disk too small for the first checkpoint"):
+            assert "no space is left" in unusable(small_for_parts).message
+        with subtests.test("a disk too small for what is not trained"):
+            status = ended(small_for_fixed)
+            assert (status.phase, status.exit_code, status.restarts_total) == ("Failed", 66, 0), told(small_for_fixed)
+            assert "checkpoint.storage: what is not trained cannot be stored: no space is left" in status.message
+        with subtests.test("restoreFrom a folder without checkpoints"):
+            message = f"checkpoint.restoreFrom: {tmp_path / 'empty'} holds no checkpoint of a job"
+            assert unusable(nothing_there).message == message
 
 
 def test_a_full_disk_costs_checkpoints_and_nothing_else(jobs: Jobs, tmp_path: Path) -> None:
@@ -214,53 +214,48 @@ def test_a_store_that_goes_away_and_comes_back(jobs: Jobs, tmp_path: Path) -> No
 
 
 def damage(folder: StateFolder, how: str) -> int:
-    """The newest checkpoint: a flipped byte in a part, or half of its index. Its step."""
+    """The newest checkpoint: a flipped byte in a part, or half of its index; or all of them. The newest's step."""
     index = newest_index(folder)
-    step = folder.checkpoints / f"t{index.term}" / f"step-{index.step}"
-    file = folder.checkpoints / index.parts[0].path if how == "a flipped byte" else step / "index.json"
-    content = bytearray(file.read_bytes())
+    newest = folder.checkpoints / f"t{index.term}" / f"step-{index.step}" / "index.json"
     if how == "a flipped byte":
+        part = folder.checkpoints / index.parts[0].path
+        content = bytearray(part.read_bytes())
         content[-9] ^= 1
-    else:
-        del content[len(content) // 2 :]
-    file.write_bytes(content)
+        part.write_bytes(content)
+        return index.step
+    for file in folder.checkpoints.glob("t*/step-*/index.json"):
+        if file == newest or how == "nothing but damage":
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     return index.step
 
 
-@pytest.mark.parametrize("how", ["a flipped byte", "half an index"])
-def test_a_damaged_checkpoint_is_passed_over(jobs: Jobs, how: str) -> None:
-    training = {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 1200}
-    more: dict[str, Any] = {"workers": 2, "servers": 2, "checkpoint": {"everySteps": 100, "keep": 3}}
-    folder = jobs.start(training, code=SLOW_TALLY, **more)
-    until(
-        folder,
-        lambda s: s.progress is not None and s.progress.checkpoint is not None and s.progress.checkpoint.step >= 200,
-    )
-    folder.request_stop()
-    assert ended(folder).phase == "Suspended"
-    damaged = damage(folder, how)
-    before = newest_index(folder).step if how == "half an index" else None
-    jobs.start(training, code=SLOW_TALLY, resume=True, **more)
-    status = until(folder, lambda s: s.opened > 1)
-    last = ended(folder)
-    assert (last.phase, last.restarts_total) == ("Succeeded", 0), told(folder)
-    (text,) = events(last, "CheckpointDamaged")
-    assert f"step {damaged}" in text
-    opened = events(last, "TermOpened")[-1]
-    restored = int(opened.rpartition(" ")[2])
-    assert restored < damaged
-    assert restored == (before if before is not None else restored)
-    assert status.opened == 2
-    assert violations(folder, dense=True) == []
+def test_damaged_checkpoints_are_passed_over(jobs: Jobs, subtests: pytest.Subtests) -> None:
+    """The one before is taken, and that is said. Without any, beginning anew in silence would lose what was trained."""
+    training = {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 2000}
+    ways = ("a flipped byte", "half an index", "nothing but damage")
 
+    def start(how: str, **more: Any) -> StateFolder:
+        every = {"everySteps": 100, "keep": 3}
+        return jobs.start(training, name=how.replace(" ", "-"), code=SLOW_TALLY, servers=2, checkpoint=every, **more)
 
-def test_nothing_but_damaged_checkpoints(jobs: Jobs) -> None:
-    """Beginning anew in silence would lose what was trained."""
-    folder = jobs.start({"task": "mine:Line", "steps": 2000}, code=LINE, checkpoint={"everySteps": 100})
-    until(folder, lambda s: events(s, "CheckpointSaved"))
-    folder.request_stop()
-    assert ended(folder).phase == "Suspended"
-    for index in folder.checkpoints.glob("t*/step-*/index.json"):
-        index.write_text(json.dumps({"version": 1}))
-    jobs.start({"task": "mine:Line", "steps": 2000}, code=LINE, checkpoint={"everySteps": 100}, resume=True)
-    assert "no checkpoint that can be read" in unusable(folder).message
+    folders = {how: start(how) for how in ways}
+    for folder in folders.values():
+        until(folder, lambda s: s.progress and s.progress.checkpoint and s.progress.checkpoint.step >= 200)
+        folder.request_stop()
+    damaged = {}
+    for how, folder in folders.items():
+        assert ended(folder).phase == "Suspended", told(folder)
+        damaged[how] = damage(folder, how)
+        start(how, resume=True)
+    for how in ways[:2]:
+        with subtests.test(how):
+            folder = folders[how]
+            last = ended(folder)
+            assert (last.phase, last.restarts_total) == ("Succeeded", 0), told(folder)
+            (text,) = events(last, "CheckpointDamaged")
+            assert f"step {damaged[how]}" in text
+            assert last.opened == 2
+            assert int(events(last, "TermOpened")[-1].rpartition(" ")[2]) < damaged[how]
+            assert violations(folder, dense=True) == []
+    with subtests.test(ways[2]):
+        assert "no checkpoint that can be read" in unusable(folders[ways[2]]).message
