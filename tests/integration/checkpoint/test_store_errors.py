@@ -39,7 +39,7 @@ def test_a_wrong_uri_says_what_would_be_right(uri: str, advice: str) -> None:
     [
         ("s3://bucket/x", "s3fs", "deepseek-operator[s3]"),
         ("gs://bucket/x", "gcsfs", "deepseek-operator[gcs]"),
-        ("https://host/x", "webdav4.client", "webdav4"),
+        ("https://host/x", "webdav4.client", "deepseek-operator[webdav]"),
     ],
 )
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, uri: str, module: str, package: str) -> None:
