@@ -1,5 +1,6 @@
 """What holds for every test: marks and time limits by folder, no state of the person who runs them."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ from hypothesis import settings
 TESTS = Path(__file__).parent
 TIME_LIMITS = {"unit": 60, "integration": 300, "simulator": 300}
 """Seconds. A limit ends a test that hangs; it says nothing about how fast one should be."""
+
+# Under nohup, or in the background of a shell, these are ignored, and what tests start would inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Deadlines would measure the machine, not the code; the same examples each time make a failure repeatable.
 settings.register_profile("repeatable", deadline=None, derandomize=True)

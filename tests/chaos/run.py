@@ -4,6 +4,7 @@ python -m chaos.run --seed 7 [--faults 10] [--compression topk]
 """
 
 import argparse
+import os
 import random
 import sys
 import tempfile
@@ -96,6 +97,7 @@ def run(
         return path
 
     began = time.monotonic()
+    _let_members_find_this_package()
     commands: dict[Role, tuple[str, ...]] = {role: (sys.executable, "-m", "faults.linked", role) for role in ROLES}
     folder = launch.start(manifest(2), root / "jobs", timing=QUICK, commands=commands)
     target = Target(folder, manifest, random.Random(seed))
@@ -120,6 +122,14 @@ def run(
             folder.wait(30.0)
     outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def _let_members_find_this_package() -> None:
+    """They inherit PYTHONPATH; pytest's own path is this process's alone."""
+    folder = str(Path(__file__).parents[1])
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if folder not in known:
+        os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, known), folder])
 
 
 def _step(status: JobStatus) -> int:
