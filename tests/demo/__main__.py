@@ -7,9 +7,9 @@ lost or repeated.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -31,25 +31,26 @@ def main() -> int:
     build = ROOT / "build"
     build.mkdir(exist_ok=True)
     plot = build / "demo.png"
-    with tempfile.TemporaryDirectory(prefix="dsj-demo-") as scratch:
-        os.environ["XDG_STATE_HOME"] = scratch
-        began = time.monotonic()
-        folder = StateFolder(default_state_root() / "digits")
-        print("digits: 2 servers, 3 workers and an etcd, each a process of its own", flush=True)
-        with subprocess.Popen([*DSJ, "run", str(ROOT / "examples" / "digits.yaml")]) as job:
-            try:
-                killed = _kill(job, folder, Killer(folder, list(KILLS) if kill else []))
-                job.wait()
-            except KeyboardInterrupt:
-                job.wait()  # the same Ctrl-C has reached it: it drains the job
-                return 130
-        seconds = time.monotonic() - began
-        for text in killed:
-            print(f"*** {text}")
-        if not folder.exists():
-            return job.returncode or 1
-        subprocess.run([*DSJ, "plot", "digits", "-f", str(plot)], check=False, stdout=subprocess.DEVNULL)
-        result = _result(folder, seconds)
+    state = build / "demo"
+    shutil.rmtree(state, ignore_errors=True)
+    os.environ["XDG_STATE_HOME"] = str(state)
+    began = time.monotonic()
+    folder = StateFolder(default_state_root() / "digits")
+    print("digits: 2 servers, 3 workers and an etcd, each a process of its own", flush=True)
+    with subprocess.Popen([*DSJ, "run", str(ROOT / "examples" / "digits.yaml")]) as job:
+        try:
+            killed = _kill(job, folder, Killer(folder, list(KILLS) if kill else []))
+            job.wait()
+        except KeyboardInterrupt:
+            job.wait()  # the same Ctrl-C has reached it: it drains the job
+            return 130
+    seconds = time.monotonic() - began
+    for text in killed:
+        print(f"*** {text}")
+    if not folder.exists():
+        return job.returncode or 1
+    subprocess.run([*DSJ, "plot", "digits", "-f", str(plot)], check=False, stdout=subprocess.DEVNULL)
+    result = _result(folder, seconds)
     result["plot"] = str(plot.relative_to(ROOT))
     (build / "demo.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return _judge(result, kill)
@@ -145,6 +146,7 @@ def _judge(result: dict[str, Any], kill: bool) -> int:
         print(f"recovery          {name} killed at step {recovery['at_step']}: {took}, {gap}, {back}")
     print(f"plot              {result['plot']}")
     print("figures           build/demo.json")
+    print("look round        XDG_STATE_HOME=build/demo .venv/bin/dsj status digits   (export, plot, logs, events ...)")
     for text in wrong:
         print(f"WRONG             {text}", file=sys.stderr)
     return 1 if wrong else 0

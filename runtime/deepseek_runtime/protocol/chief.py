@@ -304,7 +304,8 @@ class Chief:
             effects += self._on_opened(self.opening.result, now)
         if self.opened is None or self.ledger is None or self.saving is None:
             return effects
-        if self._checkpoint_due is not None and self.saving.idle and self.ending is None:
+        held_back = self.ending is not None or self.drain_wanted
+        if self._checkpoint_due is not None and self.saving.idle and not held_back:
             step, self._checkpoint_due = self._checkpoint_due, None
             effects += self.saving.start(step, now)
         if self.ending is None and self.should_end():
@@ -347,7 +348,7 @@ class Chief:
         self.ending = Ending(
             self.number,
             self.servers,
-            ledger.steps_done,
+            ledger.steps_done if ledger.complete else saving.free_step(ledger.steps_done),
             ledger.complete,
             self.settings.timing,
             self.orders,

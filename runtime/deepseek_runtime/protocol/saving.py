@@ -81,6 +81,13 @@ class Saving:
         """Checkpoints 2: a step has at most one checkpoint a term."""
         return step not in self._written
 
+    def free_step(self, step: int) -> int:
+        """The first step from `step` on that has no checkpoint of this term, and none under way: a drain's own, or the
+        residuals that were flushed for it would be in none."""
+        while not self.may_write(step) or (self._running is not None and self._running.step == step):
+            step += 1
+        return step
+
     def _key(self, step: int) -> str:
         return f"moments/{self._term}/{step}"
 
