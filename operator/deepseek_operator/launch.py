@@ -204,6 +204,9 @@ def _launch(folder: StateFolder, lock: int) -> None:
     answer = None
     try:
         answer = _answer(reader)
+    except KeyboardInterrupt:
+        process.kill()  # at once: another Ctrl-C may come while it is waited for
+        raise
     finally:
         os.close(reader)
         if answer != {}:  # it ends by itself, unless it hangs

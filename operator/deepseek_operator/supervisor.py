@@ -167,6 +167,7 @@ class Supervisor:
                 "samples_rolled_back": counted.samples_rolled_back,
                 "samples_skipped": counted.samples_skipped,
                 "residual_lost": counted.residual_lost,
+                "pushed": counted.pushed,
             }
             progress = status.progress.model_copy(update=update)
             self._folder.save_status(status.model_copy(update={"progress": progress}))

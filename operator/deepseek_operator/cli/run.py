@@ -93,7 +93,9 @@ def _start(folder: StateFolder, manifest: Manifest | None, asks: Asks, *, resume
         else:
             launch.start(manifest, resume=resume, replace=anew)
     except KeyboardInterrupt:
-        # The launch has killed the supervisor that it had begun; what that one had begun goes too.
+        # The launch has killed the supervisor that it had begun; what that one had begun goes too, whatever is pressed.
+        asks.starting = False
+        folder.wait(5.0)
         if not folder.alive():
             folder.end_left_behind()
         raise
