@@ -71,11 +71,6 @@ class RangePlan:
         """Samples in range g: what w is a share of."""
         return sum(stop - start for start, stop in self._bounds(g))
 
-    @property
-    def usual_samples(self) -> int:
-        """Samples of a full range."""
-        return min(self.samples, self.batch_size * self.local_steps)
-
     def batches(self, g: int) -> list[I64]:
         """Indices into the data set, one array a batch, in the order of training."""
         order = _order(self.seed, self.epoch(g), self.samples)

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import TermRecord
 from deepseek_runtime.protocol.applied import AppliedSet
 
@@ -402,9 +401,3 @@ Message = (
 )
 
 ToChief = Hello | Beat | Report | Joined | Done | AppliedReport
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    sender: Member
-    message: Message
