@@ -3,6 +3,7 @@
 api/        the resource: what a user may write, what they see
 reconcile/  observe and the pure plan
 executors/  carry a plan out, as processes or as pods
+view/       what people are shown of a job
 cli/        the command `dsj`
 client.py   jobs from Python: `from deepseek_operator import run, attach`
 """

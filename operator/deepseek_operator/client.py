@@ -18,18 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
-from deepseek_operator import launch
+from deepseek_operator import jobs_here, launch
 from deepseek_operator.api.status import JobEvent, JobStatus
-from deepseek_operator.cli import jobs_here
-from deepseek_operator.cli.errors import Refused
-from deepseek_operator.cli.logs import Choice, Followed
-from deepseek_operator.cli.view.log_lines import merged, shown, stamped
-from deepseek_operator.cli.view.sentence import Why, why
-from deepseek_operator.cli.view.snapshot import Snapshot
 from deepseek_operator.compose import compose, laid_over
 from deepseek_operator.kept import NotThere, audited, export_model
 from deepseek_operator.launch import StartRefused
+from deepseek_operator.member_logs import Choice, Followed
 from deepseek_operator.state_folder import StateFolder, default_state_root
+from deepseek_operator.view.log_lines import merged, shown, stamped
+from deepseek_operator.view.sentence import Why, why
+from deepseek_operator.view.snapshot import Snapshot
 from deepseek_runtime.contract.names import COMMAND, Role
 
 P = ParamSpec("P")
@@ -300,8 +298,8 @@ def attach(name: str) -> Job:
     """A job that was started on this machine by any process. Raises NotThere, with the names that there are."""
     try:
         return Job(jobs_here.find(name))
-    except Refused as error:
-        raise NotThere(f"{error.message}: {error.hint}", error.hint) from error
+    except NotThere as error:
+        raise NotThere(f"{error}: {error.hint}", error.hint) from error
 
 
 def _failed(shot: Snapshot, said: Why) -> JobFailed:

@@ -16,7 +16,7 @@ from deepseek_operator.api.status import (
     RoleStatus,
     TermStatus,
 )
-from deepseek_operator.cli.view.snapshot import Snapshot
+from deepseek_operator.view.snapshot import Snapshot
 from deepseek_runtime.contract.records import CheckpointRef, Progress
 
 NOW = 1_700_000_000.0

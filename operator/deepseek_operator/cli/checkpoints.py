@@ -6,11 +6,12 @@ import click
 
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import Refused
-from deepseek_operator.cli.jobs_here import JobName, find
-from deepseek_operator.cli.view.amounts import age, seconds_of, size
-from deepseek_operator.cli.view.report import aligned
+from deepseek_operator.cli.job_name import JobName
+from deepseek_operator.jobs_here import find
 from deepseek_operator.kept import NotThere, config_of
 from deepseek_operator.kept import checkpoints as listed
+from deepseek_operator.view.amounts import age, seconds_of, size
+from deepseek_operator.view.report import aligned
 from deepseek_runtime.contract.exit_codes import MISSING_INPUT, OK
 from deepseek_runtime.contract.names import COMMAND
 

@@ -6,7 +6,8 @@ import click
 
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import Refused
-from deepseek_operator.cli.jobs_here import JobName, find, look_or_unreadable
+from deepseek_operator.cli.job_name import JobName
+from deepseek_operator.jobs_here import find, look_or_unreadable
 from deepseek_runtime.contract.exit_codes import CRASHED, OK
 from deepseek_runtime.contract.names import COMMAND
 

@@ -7,10 +7,11 @@ import click
 
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import Refused
-from deepseek_operator.cli.jobs_here import JobName, find
-from deepseek_operator.cli.view.amounts import count, metric, size
+from deepseek_operator.cli.job_name import JobName
+from deepseek_operator.jobs_here import find
 from deepseek_operator.kept import NotThere, export_model
 from deepseek_operator.state_folder import StateFolder
+from deepseek_operator.view.amounts import count, metric, size
 from deepseek_runtime.contract.exit_codes import MISSING_INPUT, OK, USAGE
 from deepseek_runtime.contract.names import COMMAND
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.cli.errors import STOPPED
-from deepseek_operator.cli.jobs_here import look, read_job
 from deepseek_operator.cli.keys import Keys
 from deepseek_operator.cli.pushes import Pushes
 from deepseek_operator.cli.signals import Asks
-from deepseek_operator.cli.view.snapshot import Snapshot
 from deepseek_operator.cli.viewers import Screen, Viewer
+from deepseek_operator.jobs_here import look, read_job
 from deepseek_operator.state_folder import StateBroken, StateFolder
+from deepseek_operator.view.snapshot import Snapshot
 from deepseek_runtime.contract.exit_codes import CRASHED, OK
 
 TICK = 0.25

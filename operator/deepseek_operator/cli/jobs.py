@@ -3,9 +3,9 @@
 import click
 
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
-from deepseek_operator.cli.jobs_here import find, look_or_unreadable, names
-from deepseek_operator.cli.view.report import jobs_table
+from deepseek_operator.jobs_here import find, look_or_unreadable, names
 from deepseek_operator.state_folder import default_state_root
+from deepseek_operator.view.report import jobs_table
 from deepseek_runtime.contract.exit_codes import OK
 from deepseek_runtime.contract.names import COMMAND
 

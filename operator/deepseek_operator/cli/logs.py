@@ -1,74 +1,25 @@
 """`dsj logs`: what members wrote, those that are gone too, and those that are born while it follows."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import click
 
 from deepseek_operator.cli.answer import hint, output_option, say_json_line
 from deepseek_operator.cli.errors import Refused
-from deepseek_operator.cli.jobs_here import JobName, find
+from deepseek_operator.cli.job_name import JobName
 from deepseek_operator.cli.signals import Asks
-from deepseek_operator.cli.view.log_lines import LogLine, merged, shown, stamped, tail
+from deepseek_operator.jobs_here import find
+from deepseek_operator.member_logs import OTHERS, Choice, Followed
 from deepseek_operator.state_folder import StateFolder
+from deepseek_operator.view.log_lines import LogLine, merged, shown, stamped, tail
 from deepseek_runtime.contract.exit_codes import MISSING_INPUT, OK
-from deepseek_runtime.contract.names import COMMAND, ROLES, Member
+from deepseek_runtime.contract.names import COMMAND, ROLES
 
-OTHERS = ("supervisor", "etcd")
 TICK = 0.25
 MANY = 20
 """Lines of each log where several are shown and --tail is not given."""
-BLOCK = 2**20
 TAIL_HELP = f"Only the last lines of each log. By default {MANY} of several logs, all of a single one."
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which logs are asked for."""
-
-    role: str | None
-    index: int | None
-    previous: bool
-
-    def files(self, folder: StateFolder) -> dict[str, Path]:
-        """By source. Of each seat the newest incarnation, or all those before it."""
-        if self.role in OTHERS:
-            file = folder.logs / f"{self.role}.log"
-            return {self.role: file} if self.role is not None and file.exists() else {}
-        seats: dict[tuple[str, int], list[Member]] = {}
-        for file in folder.logs.glob("*.log"):
-            with contextlib.suppress(ValueError):
-                member = Member.parse(file.stem)
-                if self.role in (None, member.role) and self.index in (None, member.index):
-                    seats.setdefault((member.role, member.index), []).append(member)
-        chosen = [m for seat in seats.values() for m in (sorted(seat)[:-1] if self.previous else sorted(seat)[-1:])]
-        return {str(member): folder.logs / f"{member}.log" for member in sorted(chosen)}
-
-
-@dataclass(slots=True)
-class Followed:
-    """A log that grows: whole lines only."""
-
-    file: Path
-    at: int = 0
-    rest: bytes = b""
-    time: str = ""
-
-    def more(self, *, end: bool = False) -> list[str]:
-        """What was written since; with `end` also a last line without its end."""
-        with contextlib.suppress(OSError), self.file.open("rb") as file:
-            file.seek(self.at)
-            while block := file.read(BLOCK):
-                self.at += len(block)
-                self.rest += block
-        lines = self.rest.split(b"\n")
-        self.rest = lines.pop()
-        if end and self.rest:
-            lines.append(self.rest)
-            self.rest = b""
-        return [line.decode(errors="replace") for line in lines]
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from deepseek_operator.cli.errors import INTERRUPTED, Refused
-from deepseek_runtime.contract.exit_codes import CRASHED, OK, USAGE
+from deepseek_runtime.contract.exit_codes import CRASHED, MISSING_INPUT, OK, USAGE
 from deepseek_runtime.contract.names import COMMAND
 from deepseek_runtime.contract.version import VERSION
 
@@ -87,6 +87,7 @@ def _guarded(call: Any, debug: bool) -> int:
 
 def _told(error: Exception, debug: bool) -> int:
     from deepseek_operator.api.problems import ManifestError
+    from deepseek_operator.kept import NotThere
     from deepseek_operator.launch import StartRefused
     from deepseek_operator.state_folder import StateBroken
 
@@ -97,6 +98,9 @@ def _told(error: Exception, debug: bool) -> int:
     if isinstance(error, StartRefused):
         Refused(str(error), error.hint).show()
         return error.code
+    if isinstance(error, NotThere):
+        Refused(str(error), error.hint).show()
+        return MISSING_INPUT
     if isinstance(error, StateBroken):
         Refused(str(error), f"`{COMMAND} delete NAME` removes what is left of the job").show()
         return CRASHED

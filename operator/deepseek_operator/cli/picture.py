@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullFormatter
 
-from deepseek_operator.cli.view.amounts import metric, size
 from deepseek_operator.curves import Curves, Evaluation, Mark, Point, smoothed
+from deepseek_operator.view.amounts import metric, size
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#666666")
 """Okabe and Ito's, which colour-blind people can tell apart too."""

@@ -14,12 +14,12 @@ from deepseek_operator.api.load import Manifest, load_manifest, parse_manifest
 from deepseek_operator.cli.answer import hint, output_option, say, say_json, say_json_line, unicode_out
 from deepseek_operator.cli.errors import INTERRUPTED, STOPPED, TERMINATED, Refused
 from deepseek_operator.cli.following import code_of, follow
-from deepseek_operator.cli.jobs_here import find, look, names
 from deepseek_operator.cli.signals import Asks
-from deepseek_operator.cli.view.snapshot import Snapshot
-from deepseek_operator.cli.view.summary import next_steps, summary, summary_json
 from deepseek_operator.cli.viewers import viewer
+from deepseek_operator.jobs_here import find, look, names
 from deepseek_operator.state_folder import StateFolder, default_state_root
+from deepseek_operator.view.snapshot import Snapshot
+from deepseek_operator.view.summary import next_steps, summary, summary_json
 from deepseek_runtime.contract.exit_codes import OK, USAGE
 
 STDIN = "-"

@@ -5,11 +5,12 @@ from dataclasses import replace
 import click
 
 from deepseek_operator.cli.answer import hint, output_option, say, say_json, unicode_out
+from deepseek_operator.cli.job_name import JobName
 from deepseek_operator.cli.jobs import show_all
-from deepseek_operator.cli.jobs_here import JobName, find, look
 from deepseek_operator.cli.pushes import Pushes
-from deepseek_operator.cli.view.report import job_report
-from deepseek_operator.cli.view.summary import next_steps
+from deepseek_operator.jobs_here import find, look
+from deepseek_operator.view.report import job_report
+from deepseek_operator.view.summary import next_steps
 from deepseek_runtime.contract.exit_codes import OK
 
 

@@ -4,8 +4,9 @@ import click
 
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import TIMED_OUT, Refused
-from deepseek_operator.cli.jobs_here import JobName, find, look
-from deepseek_operator.cli.view.summary import next_steps
+from deepseek_operator.cli.job_name import JobName
+from deepseek_operator.jobs_here import find, look
+from deepseek_operator.view.summary import next_steps
 from deepseek_runtime.contract.exit_codes import CRASHED, OK
 from deepseek_runtime.contract.names import COMMAND
 

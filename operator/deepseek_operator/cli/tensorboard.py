@@ -8,10 +8,11 @@ import click
 
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import Refused
-from deepseek_operator.cli.jobs_here import JobName, find
+from deepseek_operator.cli.job_name import JobName
 from deepseek_operator.cli.plot import curves_of
-from deepseek_operator.cli.view.amounts import count
 from deepseek_operator.curves import Curves, Evaluation, Point
+from deepseek_operator.jobs_here import find
+from deepseek_operator.view.amounts import count
 from deepseek_runtime.contract.exit_codes import MISSING_INPUT, OK
 from deepseek_runtime.contract.names import COMMAND
 

@@ -12,9 +12,9 @@ from rich.live import Live
 
 from deepseek_operator.api.status import JobEvent
 from deepseek_operator.cli.answer import say_json_line, unicode_out
-from deepseek_operator.cli.view import lines
-from deepseek_operator.cli.view.screen import Page, screen
-from deepseek_operator.cli.view.snapshot import Snapshot
+from deepseek_operator.view import lines
+from deepseek_operator.view.screen import Page, screen
+from deepseek_operator.view.snapshot import Snapshot
 
 LINE_SECONDS = 10.0
 """Between two plain lines; changes of phase and events come at once."""

@@ -7,12 +7,13 @@ import click
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import INTERRUPTED, TIMED_OUT, Refused
 from deepseek_operator.cli.following import code_of, follow
-from deepseek_operator.cli.jobs_here import JobName, find
+from deepseek_operator.cli.job_name import JobName
 from deepseek_operator.cli.signals import Asks
-from deepseek_operator.cli.view.sentence import why
-from deepseek_operator.cli.view.snapshot import Snapshot
-from deepseek_operator.cli.view.summary import next_steps
 from deepseek_operator.cli.viewers import Silent
+from deepseek_operator.jobs_here import find
+from deepseek_operator.view.sentence import why
+from deepseek_operator.view.snapshot import Snapshot
+from deepseek_operator.view.summary import next_steps
 from deepseek_runtime.contract.exit_codes import OK
 from deepseek_runtime.contract.names import COMMAND
 

@@ -4,10 +4,11 @@ import click
 
 from deepseek_operator.cli.answer import hint, output_option, say, say_json_line, unicode_out
 from deepseek_operator.cli.following import code_of, follow
-from deepseek_operator.cli.jobs_here import JobName, find, look
+from deepseek_operator.cli.job_name import JobName
 from deepseek_operator.cli.signals import Asks
-from deepseek_operator.cli.view.summary import next_steps, summary, summary_json
 from deepseek_operator.cli.viewers import viewer
+from deepseek_operator.jobs_here import find, look
+from deepseek_operator.view.summary import next_steps, summary, summary_json
 from deepseek_runtime.contract.exit_codes import OK
 
 

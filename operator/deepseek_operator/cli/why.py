@@ -3,8 +3,9 @@
 import click
 
 from deepseek_operator.cli.answer import output_option, say, say_json
-from deepseek_operator.cli.jobs_here import JobName, find, look
-from deepseek_operator.cli.view.sentence import why as reason_of
+from deepseek_operator.cli.job_name import JobName
+from deepseek_operator.jobs_here import find, look
+from deepseek_operator.view.sentence import why as reason_of
 from deepseek_runtime.contract.exit_codes import OK
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deepseek_operator.cli.view import amounts
+from deepseek_operator.view import amounts
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 
 from builders import snapshots
 from builders.manifests import RIGHT, with_training
+from deepseek_operator import jobs_here
 from deepseek_operator.api.load import dump_job
 from deepseek_operator.api.status import JobStatus
-from deepseek_operator.cli import jobs_here
 from deepseek_operator.cli.main import SECTIONS, dsj
 from deepseek_operator.cli.reference import reference
 from deepseek_operator.state_folder import Identity, StateFolder, default_state_root

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from builders import snapshots
-from deepseek_operator.cli.view.lines import event_json, event_line, fresh, progress_json, progress_line
+from deepseek_operator.view.lines import event_json, event_line, fresh, progress_json, progress_line
 
 
 def test_a_line_of_a_running_job() -> None:

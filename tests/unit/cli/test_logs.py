@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deepseek_operator.cli.main import dsj
-from deepseek_operator.cli.view.log_lines import merged
 from deepseek_operator.state_folder import Identity, StateFolder, default_state_root
+from deepseek_operator.view.log_lines import merged
 
 ROOT = Path(__file__).parents[3]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from builders import snapshots
-from deepseek_operator.cli.view.screen import Page, screen
-from deepseek_operator.cli.view.snapshot import Snapshot
+from deepseek_operator.view.screen import Page, screen
+from deepseek_operator.view.snapshot import Snapshot
 
 GOLDEN = Path(__file__).parent / "golden"
 HINT = "Ctrl-C stops the job   q leaves this view, the job runs on"

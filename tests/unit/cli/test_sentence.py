@@ -6,8 +6,8 @@ import pytest
 
 from builders import snapshots
 from deepseek_operator.api.status import Failure
-from deepseek_operator.cli.view.sentence import why
-from deepseek_operator.cli.view.snapshot import Snapshot
+from deepseek_operator.view.sentence import why
+from deepseek_operator.view.snapshot import Snapshot
 
 KILLED = Failure(role="server", index=0, reason="Killed", message="killed by signal 9", time="2023-11-14T22:13:00Z")
 

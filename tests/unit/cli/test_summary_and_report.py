@@ -8,9 +8,9 @@ import pytest
 
 from builders import snapshots
 from deepseek_operator.api.status import JobStatus
-from deepseek_operator.cli.view.report import job_report, jobs_table
-from deepseek_operator.cli.view.snapshot import Snapshot
-from deepseek_operator.cli.view.summary import next_steps, summary, summary_json
+from deepseek_operator.view.report import job_report, jobs_table
+from deepseek_operator.view.snapshot import Snapshot
+from deepseek_operator.view.summary import next_steps, summary, summary_json
 
 GOLDEN = Path(__file__).parent / "golden"
 TEXTS = {

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from deepseek_operator.api.status import JobEvent
-from deepseek_operator.cli.view import facts
-from deepseek_operator.cli.view.amounts import clock, digits, factor, iso, one_line, seconds_of, size
-from deepseek_operator.cli.view.snapshot import Snapshot
+from deepseek_operator.view import facts
+from deepseek_operator.view.amounts import clock, digits, factor, iso, one_line, seconds_of, size
+from deepseek_operator.view.snapshot import Snapshot
 
 
 def progress_line(shot: Snapshot) -> str:

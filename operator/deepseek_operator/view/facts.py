@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from deepseek_operator.api.status import JobEvent, Recovery
-from deepseek_operator.cli.view.amounts import age, clock, count, digits, factor, metric, one_line, size
-from deepseek_operator.cli.view.snapshot import Snapshot
+from deepseek_operator.view.amounts import age, clock, count, digits, factor, metric, one_line, size
+from deepseek_operator.view.snapshot import Snapshot
 
 
 class Row(NamedTuple):

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from deepseek_operator.api.status import Failure
-from deepseek_operator.cli.view import facts
-from deepseek_operator.cli.view.amounts import one_line
-from deepseek_operator.cli.view.snapshot import Snapshot
+from deepseek_operator.view import facts
+from deepseek_operator.view.amounts import one_line
+from deepseek_operator.view.snapshot import Snapshot
 from deepseek_runtime.contract.exit_codes import CONFIG, MISSING_INPUT, USAGE, USER_CODE
 from deepseek_runtime.contract.names import COMMAND
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from deepseek_operator.cli.view import facts, members
-from deepseek_operator.cli.view.amounts import age, digits, iso, one_line, seconds_of
-from deepseek_operator.cli.view.sentence import failure_words
-from deepseek_operator.cli.view.snapshot import ASCII_SIGNS, SIGNS, Snapshot
-from deepseek_operator.cli.view.summary import checkpoint_folder
+from deepseek_operator.view import facts, members
+from deepseek_operator.view.amounts import age, digits, iso, one_line, seconds_of
+from deepseek_operator.view.sentence import failure_words
+from deepseek_operator.view.snapshot import ASCII_SIGNS, SIGNS, Snapshot
+from deepseek_operator.view.summary import checkpoint_folder
 
 COLUMNS = ("NAME", "PHASE", "STEP", "LOSS", "RATE", "SERVERS", "WORKERS", "CHECKPOINT", "RESTARTS", "AGE")
 _EVENTS = 5

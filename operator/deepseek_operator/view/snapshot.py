@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.status import JobStatus
-from deepseek_operator.cli.view.amounts import seconds_of
+from deepseek_operator.view.amounts import seconds_of
 from deepseek_runtime.contract.records import Progress
 
 SIGNS = {

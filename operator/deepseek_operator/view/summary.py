@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from deepseek_operator.cli.view import facts
-from deepseek_operator.cli.view.amounts import clock, count, digits, seconds_of
-from deepseek_operator.cli.view.facts import Row
-from deepseek_operator.cli.view.lines import ratio_json
-from deepseek_operator.cli.view.sentence import why
-from deepseek_operator.cli.view.snapshot import ASCII_SIGNS, SIGNS, Snapshot
+from deepseek_operator.view import facts
+from deepseek_operator.view.amounts import clock, count, digits, seconds_of
+from deepseek_operator.view.facts import Row
+from deepseek_operator.view.lines import ratio_json
+from deepseek_operator.view.sentence import why
+from deepseek_operator.view.snapshot import ASCII_SIGNS, SIGNS, Snapshot
 from deepseek_runtime.contract.names import COMMAND
 
 _SHOWN = 5

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from deepseek_operator.api.status import MemberStatus
-from deepseek_operator.cli.view.amounts import digits, indices
+from deepseek_operator.view.amounts import digits, indices
 from deepseek_runtime.contract.names import Member
 
 

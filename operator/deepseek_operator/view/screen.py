@@ -6,9 +6,9 @@ from textwrap import wrap
 
 from rich.text import Text
 
-from deepseek_operator.cli.view import facts, members
-from deepseek_operator.cli.view.amounts import ASCII_BARS, BARS, clock, count, digits, one_line, seconds_of, sparkline
-from deepseek_operator.cli.view.snapshot import ASCII_SIGNS, SIGNS, Snapshot
+from deepseek_operator.view import facts, members
+from deepseek_operator.view.amounts import ASCII_BARS, BARS, clock, count, digits, one_line, seconds_of, sparkline
+from deepseek_operator.view.snapshot import ASCII_SIGNS, SIGNS, Snapshot
 
 COLOURS = {
     "Running": "green", "Succeeded": "green",

@@ -5,26 +5,13 @@ import os
 import time
 from dataclasses import replace
 
-import click
-from click.shell_completion import CompletionItem
-
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.problems import ManifestError
 from deepseek_operator.api.status import JobStatus
-from deepseek_operator.cli.errors import Refused
-from deepseek_operator.cli.view.snapshot import Snapshot
+from deepseek_operator.kept import NotThere
 from deepseek_operator.state_folder import StateBroken, StateFolder, default_state_root
-from deepseek_runtime.contract.exit_codes import MISSING_INPUT
+from deepseek_operator.view.snapshot import Snapshot
 from deepseek_runtime.contract.names import COMMAND
-
-
-class JobName(click.ParamType[str]):
-    """A job's name, completed from the state root."""
-
-    name = "name"
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
 
 
 def names() -> list[str]:
@@ -38,7 +25,7 @@ def names() -> list[str]:
 
 
 def find(name: str) -> StateFolder:
-    """Raises Refused (66), with the name that is nearest to this one."""
+    """Raises NotThere, with the name that is nearest to this one."""
     known = names()
     if name in known:
         return StateFolder(default_state_root() / name)
@@ -49,7 +36,7 @@ def find(name: str) -> StateFolder:
         help = f"there are: {', '.join(known[:10])}{' ...' if len(known) > 10 else ''}"
     else:
         help = f"no job was started here yet; `{COMMAND} run JOB.yaml` starts one"
-    raise Refused(f"there is no job {name} in {default_state_root()}", help, MISSING_INPUT)
+    raise NotThere(f"there is no job {name or repr(name)} in {default_state_root()}", help)
 
 
 def read_job(folder: StateFolder) -> DeepseekJob | None:
