@@ -158,29 +158,6 @@ class Space:
         integers_size = sum(buffer.size for buffer in integers)
         return cls(segments, integers, spans, bounds[-1], integers_size, parameters, chunk)
 
-    def gather(self, arrays: Mapping[str, npt.NDArray[Any]], out: F32 | None = None) -> F32:
-        """The vector [size] made of arrays by name, padding zero. Raises SpaceError: missing name, wrong shape."""
-        vector = np.empty(self.size, np.float32) if out is None else out
-        vector[:] = 0
-        for segment in self.segments:
-            vector[segment.offset : segment.stop] = _array(arrays, segment).reshape(-1)
-        return vector
-
-    def scatter(self, vector: F32) -> dict[str, F32]:
-        """Views into `vector` [size] by name, in the tensors' shapes."""
-        return {s.name: vector[s.offset : s.stop].reshape(s.shape) for s in self.segments}
-
-    def gather_integers(self, arrays: Mapping[str, npt.NDArray[Any]]) -> I64:
-        """The integer buffers by name as one int64 vector [integers_size]."""
-        vector = np.zeros(self.integers_size, np.int64)
-        for buffer in self.integers:
-            vector[buffer.offset : buffer.offset + buffer.size] = _array(arrays, buffer).reshape(-1)
-        return vector
-
-    def scatter_integers(self, vector: I64) -> dict[str, I64]:
-        """Views into `vector` [integers_size] by name, in the buffers' shapes."""
-        return {b.name: vector[b.offset : b.offset + b.size].reshape(b.shape) for b in self.integers}
-
     @cached_property
     def _identity(self) -> dict[str, list[list[Any]]]:
         return {
@@ -333,15 +310,6 @@ def _require_unique_names(names: Iterable[str]) -> None:
         if name in seen:
             raise SpaceError(f"two tensors are named {name!r}")
         seen.add(name)
-
-
-def _array(arrays: Mapping[str, npt.NDArray[Any]], where: Segment | IntegerBuffer) -> npt.NDArray[Any]:
-    array = arrays.get(where.name)
-    if array is None:
-        raise SpaceError(f"tensor {where.name!r} is missing")
-    if array.shape != where.shape:
-        raise SpaceError(f"tensor {where.name!r} has the shape {array.shape}; it must be {where.shape}")
-    return array
 
 
 def _first_difference(

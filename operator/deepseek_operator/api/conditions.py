@@ -34,11 +34,6 @@ def get(conditions: Iterable[Condition], type_: ConditionType) -> Condition | No
     return next((condition for condition in conditions if condition.type == type_), None)
 
 
-def is_true(conditions: Iterable[Condition], type_: ConditionType) -> bool:
-    condition = get(conditions, type_)
-    return condition is not None and condition.status == "True"
-
-
 def set_condition(
     conditions: Conditions,
     type_: ConditionType,

@@ -2,7 +2,7 @@
 
 store.py     the interface of a store, its errors, and `open_store`
 local.py     a folder                       remote.py   everything that fsspec reaches
-tensors.py   the safetensors format         span_copy.py a span as it was at one instant, copied before it changes
+tensors.py   the safetensors format
 write.py     one file, streamed             read.py     one file, verified
 index.py     index.json and base.json       choose.py   which checkpoint to load
 writer.py    the thread that writes while the server trains

@@ -16,7 +16,7 @@ import numpy as np
 from deepseek_runtime.checkpoint.index import part_path
 from deepseek_runtime.checkpoint.read import read_part_with_metadata
 from deepseek_runtime.checkpoint.store import Store, StoreError
-from deepseek_runtime.checkpoint.tensors import Array, Tensor
+from deepseek_runtime.checkpoint.tensors import Array
 from deepseek_runtime.checkpoint.write import write_part
 from deepseek_runtime.contract.version import CHECKPOINT_VERSION
 from deepseek_runtime.protocol.applied import AppliedSet
@@ -26,11 +26,11 @@ from deepseek_runtime.protocol.messages import FileRef
 _RULE: Final = "rule/"
 
 
-def write_span(store: Store, term: int, step: int, data: PartData, theta: Tensor | None = None) -> FileRef:
-    """Stores one span. theta: what is written instead of data.theta (a SpanCopy). Raises StoreError."""
+def write_span(store: Store, term: int, step: int, data: PartData) -> FileRef:
+    """Stores one span. Raises StoreError."""
     above = sorted(data.applied.above)
-    tensors: dict[str, Tensor] = {
-        "theta": data.theta if theta is None else theta,
+    tensors: dict[str, Array] = {
+        "theta": data.theta,
         "applied": np.array([data.applied.watermark, *above], np.int64),
         "skipped": np.array(sorted(data.skipped), np.int64),
     }

@@ -9,9 +9,9 @@ numpy has no bfloat16. Such tensors are arrays of the dtype BFLOAT16, two bytes 
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -39,23 +39,6 @@ _DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "BOOL": np.dtype("?"),
 }
 _CODES: Final = {dtype: code for code, dtype in _DTYPES.items()}
-
-
-class Streamed(Protocol):
-    """A tensor that is written piece by piece, without ever being in memory as a whole (SpanCopy is one)."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-
-    def pieces(self) -> Iterator[Array]:
-        """From the beginning, as often as asked: a write may be tried again."""
-        ...
-
-
-Tensor = Array | Streamed
 
 
 class FormatError(ValueError):

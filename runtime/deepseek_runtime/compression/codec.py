@@ -75,11 +75,6 @@ class SpanCodec:
         self._fast = fast
         self._settings = settings
 
-    @property
-    def dense_size(self) -> int:
-        """Bytes of what `encode_dense` makes: where a log is dearer than that, send p itself."""
-        return HEADER.size + 4 * sum(run.stop - run.start for run in self.runs)
-
     def encode(self, values: F32, residual: F32) -> bytes:
         """The payload of `values` [size]; residual[:] = values - decoded payload (it may be `values` itself).
 

@@ -17,22 +17,16 @@ from deepseek_runtime.checkpoint.write import Part, write_part
 from deepseek_runtime.checkpoint.writer import Writer
 from faults.full_disk import CannotMount, fill, small_disk
 
-# Writes a part whose second piece says so and then waits for ever: the kill always comes in the middle.
+# Says so when half a part is written, and then waits for ever: the kill always comes in the middle.
 WRITER = """
 import sys, threading
-import numpy as np
 from deepseek_runtime.checkpoint.store import open_store
-from deepseek_runtime.checkpoint.write import write_part
 
-class Stuck:
-    shape, dtype = (1 << 20,), np.dtype(np.float32)
-    def pieces(self):
-        yield np.full(1 << 19, 2, np.float32)
-        print("half", flush=True)
-        threading.Event().wait(60)
-
-write_part(open_store(sys.argv[1], {"auth": ["trainer", "correct horse"]} if "://" in sys.argv[1] else {}),
-           sys.argv[2], {"theta": Stuck()}, {})
+store = open_store(sys.argv[1], {"auth": ["trainer", "correct horse"]} if "://" in sys.argv[1] else {})
+with store.open_write(sys.argv[2]) as sink:
+    sink.write(bytes(2 << 20))
+    print("half", flush=True)
+    threading.Event().wait(60)
 """
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from builders.checkpoints import a_checkpoint, a_job
+from builders.vectors import integers_of, vector_of
 from deepseek_runtime.checkpoint.export import export, to_bfloat16
 from deepseek_runtime.checkpoint.index import Index, write_base, write_index
 from deepseek_runtime.checkpoint.local import LocalStore
@@ -57,8 +58,8 @@ def stored(store: LocalStore, model: Net, chunk: int = 16, spans: int = 5) -> In
         spans=spans,
         chunk=chunk,
     )
-    theta = space.gather({n: t.detach().float().numpy() for n, t in trained.items() if t.is_floating_point()})
-    integers = space.gather_integers({n: t.numpy() for n, t in trained.items() if not t.is_floating_point()})
+    theta = vector_of(space, {n: t.detach().float().numpy() for n, t in trained.items() if t.is_floating_point()})
+    integers = integers_of(space, {n: t.numpy() for n, t in trained.items() if not t.is_floating_point()})
     fixed = {name: as_array(state[name]) for name in fixed_names}
     write_base(store, 1, FIRST)
     return a_checkpoint(store, 1, 7, space=space, theta=theta, integers=integers, fixed=fixed, aliases=aliases)

@@ -86,31 +86,6 @@ def test_a_dtype_that_the_format_lacks_is_named(store: MemoryStore, dtype: np.dt
     assert store.list() == []
 
 
-class Pieces:
-    """A tensor of `count` ones, in pieces of 3."""
-
-    shape, dtype = (10,), np.dtype(np.float32)
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def pieces(self) -> Iterator[Array]:
-        for start in range(0, self.count, 3):
-            yield np.ones(min(3, self.count - start), np.float32)
-
-
-def test_streamed_tensors_are_written_piece_by_piece(store: MemoryStore) -> None:
-    part = write_part(store, "x", {"theta": Pieces(10)}, {})
-    assert read_part(store, part)["theta"].tolist() == [1.0] * 10
-
-
-@pytest.mark.parametrize("count", [9, 12])
-def test_pieces_that_do_not_add_up_leave_no_file(store: MemoryStore, count: int) -> None:
-    with pytest.raises(ValueError, match="its shape asks for 40"):
-        write_part(store, "x", {"theta": Pieces(count)}, {})
-    assert store.list() == []
-
-
 def test_a_flipped_bit_anywhere_is_damage(store: MemoryStore) -> None:
     part = write_part(store, "x", TENSORS, {"span": "0"})
     whole = store.files["x"]

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from builders.nets import mixed_net, two_groups
+from builders.vectors import buffers_in, integers_of, tensors_in
 from deepseek_runtime.feed import JobRefused
 from deepseek_runtime.model_space import LARGEST_INTEGER_BUFFER, ModelSpace
 
@@ -36,7 +37,7 @@ def test_space_fixed_and_tied_make_the_whole_state_dict() -> None:
     model = mixed_net()
     bound = ModelSpace(model, adam(model))
     initial = bound.initial()
-    arrays = {**bound.space.scatter(initial.values), **bound.space.scatter_integers(initial.integers), **initial.fixed}
+    arrays = {**tensors_in(bound.space, initial.values), **buffers_in(bound.space, initial.integers), **initial.fixed}
     arrays |= {name: arrays[first] for name, first in bound.tied.items()}
     bare = mixed_net(seed=5)
     bare.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}, strict=True)
@@ -51,14 +52,14 @@ def test_write_is_in_place_and_difference_counts_from_it() -> None:
     x = np.random.default_rng(0).standard_normal(bound.space.size).astype(np.float32)
     bound.write(x, np.zeros(3, np.int64))
     assert [parameter.data_ptr() for parameter in model.parameters()] == pointers
-    assert np.array_equal(model.mix.weight.detach().numpy(), bound.space.scatter(x)["mix.weight"])
+    assert np.array_equal(model.mix.weight.detach().numpy(), tensors_in(bound.space, x)["mix.weight"])
     x += 3.0  # whoever owns x may go on with it
     assert not bound.difference().any()
     assert isinstance(model.norm.running_mean, torch.Tensor)
     with torch.no_grad():
         model.mix.bias.add_(1)
         model.norm.running_mean.sub_(2)
-    changed = bound.space.scatter(bound.difference())
+    changed = tensors_in(bound.space, bound.difference())
     assert np.allclose(changed["mix.bias"], -1, atol=1e-6)
     assert np.allclose(changed["norm.running_mean"], 2, atol=1e-6)
     assert not changed["mix.weight"].any()
@@ -67,12 +68,12 @@ def test_write_is_in_place_and_difference_counts_from_it() -> None:
 def test_integers_round_trip() -> None:
     model = mixed_net()
     bound = ModelSpace(model, adam(model))
-    bound.write(bound.read(), bound.space.gather_integers({
+    bound.write(bound.read(), integers_of(bound.space, {
         "seen": np.array([3, 4]), "norm.num_batches_tracked": np.array(9),
     }))  # fmt: skip
     assert model.seen.tolist() == [3, 4]
     model.seen += 1
-    values = bound.space.scatter_integers(bound.read_integers())
+    values = buffers_in(bound.space, bound.read_integers())
     assert values["seen"].tolist() == [4, 5]
     assert values["norm.num_batches_tracked"] == 9
 

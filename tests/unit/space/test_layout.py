@@ -104,34 +104,6 @@ def test_spans_are_of_nearly_equal_size(space: Space, wanted: int) -> None:
     assert all(a.stop == b.start for a, b in pairwise(space.spans))
 
 
-@given(spaces(), st.integers(0, 99))
-def test_gather_and_scatter_are_inverse(space: Space, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    arrays = {s.name: rng.standard_normal(s.shape).astype(np.float32) for s in space.segments}
-    vector = space.gather(arrays, out=np.full(space.size, np.nan, np.float32))
-    views = space.scatter(vector)
-    for name, array in arrays.items():
-        np.testing.assert_array_equal(views[name], array)
-    assert np.abs(vector).sum(dtype=np.float64) == pytest.approx(sum(np.abs(a).sum() for a in arrays.values()), 1e-4)
-    views["last"][...] = 7
-    assert (vector == 7).sum() == 6
-
-
-def test_integers_gather_and_scatter() -> None:
-    space = Space.build(MODEL, INTEGERS)
-    vector = space.gather_integers({"norm.batches": np.array(9), "seen": np.array([1, 2, 255], np.uint8)})
-    assert vector.tolist() == [9, 1, 2, 255]
-    assert space.scatter_integers(vector)["seen"].tolist() == [1, 2, 255]
-
-
-def test_gather_names_what_is_wrong() -> None:
-    space = Space.build([TensorSpec("w", (2, 3), "float32")])
-    with pytest.raises(SpaceError, match="'w' is missing"):
-        space.gather({})
-    with pytest.raises(SpaceError, match=r"'w' has the shape \(3, 2\); it must be \(2, 3\)"):
-        space.gather({"w": np.zeros((3, 2), np.float32)})
-
-
 @pytest.mark.parametrize(
     "specs,integers,message",
     [
