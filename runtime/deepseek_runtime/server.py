@@ -26,7 +26,7 @@ from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import Registration, Request, TermRecord
 from deepseek_runtime.edge import journal, parts
 from deepseek_runtime.edge.outside import Etcd, Storage
-from deepseek_runtime.edge.process import Exit, Identity, identity, leave, start_logging
+from deepseek_runtime.edge.process import Exit, Identity, identity, leave, published, start_logging
 from deepseek_runtime.edge.progress import Reporter
 from deepseek_runtime.membership import Membership
 from deepseek_runtime.protocol import encoding
@@ -104,7 +104,7 @@ class ServerProcess:
 
     def run(self) -> None:
         try:
-            address = self.post.listen(self.config.bind)
+            address = published(self.post.listen(self.config.bind))
         except (OSError, ValueError) as error:
             raise Exit(exit_codes.CRASHED, "CannotListen", str(error)) from error
         self.membership.start()

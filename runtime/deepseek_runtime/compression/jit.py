@@ -1,10 +1,15 @@
 """How kernels are compiled: for fixed types, without the GIL, cached on disk where a folder can be written."""
 
 import logging
+import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit, types  # type: ignore[import-untyped, unused-ignore]
+
+from deepseek_runtime.contract.names import ENV_KERNELS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _log = logging.getLogger(__name__)
@@ -20,6 +25,25 @@ INT = types.int64
 FLOAT = types.float32
 BOOL = types.boolean
 NOTHING = types.void
+
+
+def seed(compiled: str, cache: str) -> bool:
+    """Copies kernels that were compiled when an image was made into the cache of this pod, which begins empty.
+
+    An image's own folders cannot be written in a pod, and numba reads no cache that it cannot write.
+    """
+    source, target = Path(compiled), Path(cache)
+    if not compiled or not cache or not source.is_dir() or (target.is_dir() and any(target.iterdir())):
+        return False
+    try:
+        shutil.copytree(source, target, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        _log.warning("compiled kernels cannot be copied, starts take longer: %s", error)
+        return False
+    return True
+
+
+seed(os.environ.get(ENV_KERNELS, ""), os.environ.get("NUMBA_CACHE_DIR", ""))
 
 
 def kernel(result: Any, *arguments: Any) -> Callable[[Function], Function]:

@@ -3,11 +3,13 @@
 Nothing in it changes while a member lives. What moves (term, servers, live workers) is read from etcd only.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from deepseek_runtime.contract.names import STORAGE_FILE
 from deepseek_runtime.contract.version import CONFIG_VERSION
 
 Positive = Annotated[int, Field(ge=1)]
@@ -114,6 +116,16 @@ class Timing(Section):
     """First wait before an unanswered push is sent again; doubles up to 5 times that."""
 
 
+class EtcdTls(Section):
+    """Files in PEM, relative to the folder of keys (DSJ_SECRETS); named as in a Kubernetes Secret of type tls."""
+
+    ca: str = "ca.crt"
+    """Who signed etcd's certificate."""
+    certificate: str = "tls.crt"
+    """The job's own; its CN is the job's uid."""
+    key: str = "tls.key"
+
+
 class JobConfig(Section):
     version: int = CONFIG_VERSION
     install: str = "local"
@@ -124,6 +136,8 @@ class JobConfig(Section):
     """Hash of the user's intent."""
     etcd: tuple[str, ...]
     """host:port of each etcd member."""
+    etcd_tls: EtcdTls | None = None
+    """None: etcd is spoken to in the clear, and knows nobody."""
     bind: str = "tcp://127.0.0.1:0"
     """Where a server listens; port 0 takes a free one and publishes it."""
     data_dir: str = ""
@@ -158,3 +172,23 @@ def load_config(path: str | Path) -> JobConfig:
             f"{CONFIG_VERSION}: use a newer runtime image"
         )
     return config
+
+
+def with_secret_options(config: JobConfig, secrets: str | Path) -> JobConfig:
+    """The config with the storage options that lie beside the keys laid over its own. `secrets` empty: there are none.
+
+    Raises ConfigError.
+    """
+    file = Path(secrets) / STORAGE_FILE
+    if not secrets or not file.is_file():
+        return config
+    try:
+        options = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot read the storage options in {file}: {error}") from error
+    if not isinstance(options, dict):
+        raise ConfigError(f"{file} holds no mapping of storage options")
+    merged = {**config.checkpoint.storage_options, **options}
+    return config.model_copy(
+        update={"checkpoint": config.checkpoint.model_copy(update={"storage_options": merged})}
+    )

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from deepseek_runtime.contract import exit_codes, names
-from deepseek_runtime.contract.config import ConfigError, JobConfig, load_config
+from deepseek_runtime.contract.config import ConfigError, JobConfig, load_config, with_secret_options
 from deepseek_runtime.contract.names import Member, Role
 from deepseek_runtime.contract.records import ExitRecord
 
+_ALL: Final = ("0.0.0.0", "[::]", "*")
 _MESSAGE: Final = 4096
 """Bytes of a termination message (Kubernetes' own limit)."""
 
@@ -37,11 +38,11 @@ class Exit(Exception):
 
 def identity(role: Role) -> Identity:
     """From the environment (contract/names.py). Raises Exit (78)."""
-    path = os.environ.get(names.ENV_CONFIG, "")
+    path, secrets = os.environ.get(names.ENV_CONFIG, ""), os.environ.get(names.ENV_SECRETS, "")
     if not path:
         raise Exit(exit_codes.CONFIG, "ConfigMissing", f"{names.ENV_CONFIG} does not name a config document")
     try:
-        config = load_config(path)
+        config = with_secret_options(load_config(path), secrets)
     except ConfigError as error:
         raise Exit(exit_codes.CONFIG, "ConfigInvalid", str(error)) from error
     try:
@@ -51,7 +52,22 @@ def identity(role: Role) -> Identity:
         text = f"{names.ENV_INDEX} and {names.ENV_INCARNATION} must be numbers"
         raise Exit(exit_codes.CONFIG, "ConfigInvalid", text) from error
     me = Member(role, index, incarnation)
-    return Identity(me, config, os.environ.get(names.ENV_SECRETS, ""), os.environ.get(names.ENV_EXIT_FILE, ""))
+    return Identity(me, config, secrets, os.environ.get(names.ENV_EXIT_FILE, ""))
+
+
+def published(address: str) -> str:
+    """The address that others dial, of one that was bound: a pod listens on all of its own, and is told which it has.
+
+    Raises Exit (78) when that is not known.
+    """
+    head, _, port = address.rpartition(":")
+    if head.removeprefix("tcp://") not in _ALL:
+        return address
+    ip = os.environ.get(names.ENV_POD_IP, "")
+    if not ip:
+        text = f"{address} is no address that others can dial: {names.ENV_POD_IP} must say which one is"
+        raise Exit(exit_codes.CONFIG, "AddressUnknown", text)
+    return f"tcp://[{ip}]:{port}" if ":" in ip else f"tcp://{ip}:{port}"
 
 
 def leave(who: Identity | None, exit: Exit) -> int:
@@ -103,6 +119,6 @@ class _Lines(logging.Formatter):
 
 def start_logging(who: Identity) -> logging.Logger:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines(who, os.environ.get("DSJ_LOG") == "json"))
+    handler.setFormatter(_Lines(who, os.environ.get(names.ENV_LOG) == "json"))
     logging.basicConfig(level=os.environ.get("DSJ_LOG_LEVEL", "INFO"), handlers=[handler], force=True)
     return logging.getLogger("deepseek_runtime")
