@@ -1,0 +1,43 @@
+"""Where the API server is and who we are there, as the `kubernetes` client finds it."""
+
+import os
+
+from kubernetes import config as kubernetes_config
+from kubernetes.client import Configuration
+from kubernetes.config.incluster_config import SERVICE_HOST_ENV_NAME, SERVICE_TOKEN_FILENAME
+
+
+class NoCluster(Exception):
+    """No API server is known; the message is for people."""
+
+
+def find_cluster(context: str | None = None) -> Configuration:
+    """In a pod its service account, unless KUBECONFIG is set; else the kubeconfig file. Raises NoCluster."""
+    configuration = Configuration()
+    in_pod = SERVICE_HOST_ENV_NAME in os.environ and os.path.exists(SERVICE_TOKEN_FILENAME)
+    try:
+        if in_pod and context is None and not os.environ.get("KUBECONFIG"):
+            kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
+                context=context, client_configuration=configuration
+            )
+    except (kubernetes_config.ConfigException, OSError) as error:
+        raise NoCluster(
+            f"no Kubernetes cluster is known here ({error}): set KUBECONFIG, or give the pod a service account"
+        ) from error
+    return configuration
+
+
+def current_namespace(context: str | None = None) -> str:
+    """The namespace of the pod or of the kubeconfig's context."""
+    folder = os.path.dirname(SERVICE_TOKEN_FILENAME)
+    if context is None and not os.environ.get("KUBECONFIG") and os.path.exists(os.path.join(folder, "namespace")):
+        with open(os.path.join(folder, "namespace"), encoding="utf-8") as file:
+            return file.read().strip()
+    try:
+        contexts, active = kubernetes_config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+    except (kubernetes_config.ConfigException, OSError):
+        return "default"
+    chosen = next((c for c in contexts if c["name"] == context), active)
+    return str((chosen or {}).get("context", {}).get("namespace") or "default")
