@@ -5,6 +5,7 @@ encoding.py   messages as frames                      settings.py   what a chief
 
 A server
 serving.py    its spans, its chief's orders           span.py       one span's weights, published copy, log
+receiving.py  initial weights                         reporting.py  what was applied, until acknowledged
 applied.py    a set of ranges                         term.py       who hosts which span
 
 The chief

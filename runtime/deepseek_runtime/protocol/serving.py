@@ -5,18 +5,14 @@ what it holds of older terms it keeps until the chief says drop.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from deepseek_runtime.compression import PayloadError
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import TermRecord
 from deepseek_runtime.protocol import term as terms
-from deepseek_runtime.protocol.applied import AppliedSet
 from deepseek_runtime.protocol.effects import (
-    F32,
     Call,
     Effect,
     Failed,
@@ -28,7 +24,6 @@ from deepseek_runtime.protocol.effects import (
     WriteParts,
 )
 from deepseek_runtime.protocol.messages import (
-    I64,
     Admit,
     Answer,
     Answers,
@@ -40,7 +35,6 @@ from deepseek_runtime.protocol.messages import (
     FileRef,
     Holdings,
     InitialPart,
-    InitialTaken,
     Joined,
     Message,
     NewTerm,
@@ -57,23 +51,13 @@ from deepseek_runtime.protocol.messages import (
     Update,
     Version,
 )
+from deepseek_runtime.protocol.receiving import Receiving
+from deepseek_runtime.protocol.reporting import Reports
 from deepseek_runtime.protocol.span import Span, SpanParts
 from deepseek_runtime.space import Space
 
 BuildParts = Callable[[Space, int, int], SpanParts]
 """(space, span, length of the data set)"""
-
-
-@dataclass(slots=True)
-class _Receiving:
-    """Initial weights of one naming (protocol.md, Terms 7)."""
-
-    order: int
-    number: int
-    space: Space
-    values: dict[int, F32] = field(default_factory=dict)
-    integers: I64 | None = None
-    writing: bool = False
 
 
 class Server:
@@ -95,9 +79,8 @@ class Server:
         self._joined_at = 0.0
         self._done: dict[int, Done] = {}
         self._working: dict[int, Order] = {}
-        self._receiving: _Receiving | None = None
-        self._reports: dict[int, tuple[float, AppliedReport]] = {}
-        self._next_report = 1
+        self._receiving = Receiving()
+        self._reports = Reports(resend)
 
     # --- terms ------------------------------------------------------------------------------------------------------
 
@@ -118,8 +101,8 @@ class Server:
         self._ended.clear()
         self._done.clear()
         self._working.clear()
-        self._reports.clear()
-        self._receiving = None
+        self._reports.forget()
+        self._receiving = Receiving(record.number)
         self._staged = {}
         self._joined = self.me not in terms.servers(record)
         return [] if self._joined else self._join(now)
@@ -142,7 +125,7 @@ class Server:
             if message.term > self.number or self.me not in terms.servers(self.record):
                 return []
             if isinstance(message, InitialPart):
-                return self._on_initial(sender, message)
+                return self._receiving.take(sender, message)
             if not self.admitted:
                 return []
             return self._on_push(sender, message, now) if isinstance(message, Push) else self._on_pull(sender, message)
@@ -152,7 +135,7 @@ class Server:
             # Etcd has not told us yet: whoever speaks in an older term is told of the newer one.
             return [Send(sender, Joined(self.number))]
         if isinstance(message, ReportTaken) and message.term == self.number:
-            self._reports.pop(message.number, None)
+            self._reports.taken(message.number)
         return []
 
     def is_current(self, push: Push) -> bool:
@@ -211,18 +194,17 @@ class Server:
             pushes = ({"g": push.lease.g, "worker": str(sender), "samples": push.samples, **push.stats},)
         report = AppliedReport(
             self.number,
-            self._next_report,
+            self._reports.next_number(),
             ranges,
             pushes,
             self.wire_bytes - self._wire_before,
-            self.residuals(),
-            self.pushed(),
+            self._residuals(),
+            sum(span.pushed for span in self.spans.values()),
         )
-        self._next_report += 1
-        self._reports[report.number] = (now, report)
+        self._reports.told(report, now)
         return [Send(terms.chief(self.record), report)]
 
-    def residuals(self) -> dict[str, float]:
+    def _residuals(self) -> dict[str, float]:
         """Sum of |e| over the spans here, by worker; "" is what is lost for good."""
         sums: dict[str, float] = {"": 0.0}
         for span in self.spans.values():
@@ -230,9 +212,6 @@ class Server:
             for worker, value in span.residuals.items():
                 sums[worker] = sums.get(worker, 0.0) + value
         return sums
-
-    def pushed(self) -> float:
-        return sum(span.pushed for span in self.spans.values())
 
     def _on_pull(self, sender: Member, pull: Pull) -> list[Effect]:
         assert self.record is not None
@@ -260,7 +239,7 @@ class Server:
             return []
         body = order.body
         if isinstance(body, Receive):
-            return self._begin_receiving(order.id, body)
+            return self._begin_receiving(order, body)
         if isinstance(body, Place) and body.source is not None:
             self._working[order.id] = order
             if not body.spans:
@@ -328,64 +307,13 @@ class Server:
         }
         return self._finish(Done(self.number, order.id), {})
 
-    # --- initial weights --------------------------------------------------------------------------------------------
-
-    def _begin_receiving(self, id: int, body: Receive) -> list[Effect]:
-        if self._receiving is not None and not self.newer_naming(body.number):
-            return []
-        space = Space.from_json(body.space)
+    def _begin_receiving(self, order: Order, body: Receive) -> list[Effect]:
         assert self.record is not None
-        self._receiving = _Receiving(id, body.number, space)
-        self._working[id] = Order(self.number, id, body)
-        if not self._hosted(space):
-            self._receiving.writing = True
-            return self._finish(Done(self.number, id), {})
-        return []
-
-    def newer_naming(self, number: int) -> bool:
-        """Terms 7: a server keeps only the newest naming."""
-        return self._receiving is None or number > self._receiving.number
-
-    def _hosted(self, space: Space) -> tuple[int, ...]:
-        assert self.record is not None
-        return terms.hosted(self.record, self.me, len(space.spans))
-
-    def _on_initial(self, sender: Member, part: InitialPart) -> list[Effect]:
-        receiving = self._receiving
-        if receiving is None or not self.same_naming(receiving.number, part.number):
+        spans = terms.hosted(self.record, self.me, len(Space.from_json(body.space).spans))
+        if not self._receiving.begin(order.id, body.number, spans):
             return []
-        for index, values in part.values.items():
-            if index not in receiving.values:
-                receiving.values[index] = np.array(values, np.float32)
-        if part.integers is not None:
-            receiving.integers = np.array(part.integers, np.int64)
-        effects: list[Effect] = []
-        wanted = self._hosted(receiving.space)
-        if set(wanted) <= set(receiving.values):
-            effects.append(Send(sender, InitialTaken(self.number, receiving.number)))
-            if not receiving.writing:
-                receiving.writing = True
-                parts = tuple(
-                    PartData(
-                        index,
-                        receiving.values[index],
-                        applied=AppliedSet(),
-                        skipped=set(),
-                        ordinal=0,
-                        lost=0.0,
-                        residuals={},
-                        pushed=0.0,
-                        integers=receiving.integers if index == 0 else None,
-                    )
-                    for index in wanted
-                )
-                effects.append(WriteParts(receiving.order, self.number, 0, parts))
-        return effects
-
-    @staticmethod
-    def same_naming(kept: int, number: int) -> bool:
-        """Terms 7: parts of one naming only."""
-        return kept == number
+        self._working[order.id] = order
+        return [] if spans else self._finish(Done(self.number, order.id), {})
 
     # --- results and time -------------------------------------------------------------------------------------------
 
@@ -399,7 +327,7 @@ class Server:
             return self._finish(Done(self.number, order.id), {"error": result.text, "error_kind": result.kind})
         if isinstance(order.body, Place):
             return self._placed(order, order.body, result)
-        if isinstance(order.body, Receive) and (self._receiving is None or self._receiving.order != order.id):
+        if isinstance(order.body, Receive) and not self._receiving.wants(order.id):
             return []
         files: dict[int, FileRef] = result
         return self._finish(Done(self.number, order.id), {"files": files})
@@ -411,8 +339,4 @@ class Server:
         if not self._joined and now - self._joined_at >= self._resend:
             effects += self._join(now)
         chief = terms.chief(self.record)
-        for number, (sent, report) in self._reports.items():
-            if now - sent >= self._resend:
-                self._reports[number] = (now, report)
-                effects.append(Send(chief, report))
-        return effects
+        return [*effects, *(Send(chief, report) for report in self._reports.due(now))]

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from deepseek_runtime.protocol.effects import Effect
+from deepseek_runtime.protocol.receiving import Receiving
+from deepseek_runtime.protocol.reporting import Reports
 from deepseek_runtime.protocol.serving import Server
 from deepseek_runtime.protocol.span import Span
 from simulator.mutations.mutation import Mutation, always, static
@@ -34,14 +35,6 @@ def _any_term(original: Any) -> Any:
     return lambda self, push: push.lease is None or push.lease.number not in self._ended
 
 
-def _reports_once(original: Any) -> Any:
-    def on_tick(self: Server, now: float) -> list[Effect]:
-        self._reports.clear()
-        return original(self, now)  # type: ignore[no-any-return]
-
-    return on_tick
-
-
 def _not_placed(original: Any) -> Any:
     def do(self: Server, body: Any) -> Any:
         before = {index: span.placed for index, span in self._staged.items()}
@@ -64,11 +57,11 @@ MUTATIONS = {
     "a server follows a lower term": Mutation(
         "Terms 1 (9)", Server, "follows", lambda original: lambda self, record: record.number != self.number
     ),
-    "a server keeps an older naming": Mutation("Terms 7 (17)", Server, "newer_naming", always(False)),
+    "a server keeps an older naming": Mutation("Terms 7 (17)", Receiving, "newer_naming", static(False)),
     "branches are mixed": Mutation("Words: branch (6)", Server, "same_branch", static(True)),
     "a continued term has not placed its spans": Mutation("Words: holding (8)", Server, "_do", _not_placed),
     "published only now and then": Mutation("Server 3 (14)", Span, "publish", _publishes_late),
-    "a range is reported once": Mutation("Server 5 (16)", Server, "on_tick", _reports_once),
-    "namings are mixed by servers": Mutation("Terms 7 (17)", Server, "same_naming", static(True)),
+    "a range is reported once": Mutation("Server 5 (16)", Reports, "due", always(())),
+    "namings are mixed by servers": Mutation("Terms 7 (17)", Receiving, "same_naming", static(True)),
     "residuals after the dense publish": Mutation("End (18)", Span, "judge", _residuals_after_close),
 }
