@@ -19,6 +19,8 @@ _FREE = (
     "spec.checkpoint",
     "spec.runPolicy",
 )
+_MOUNTED = ("spec.checkpoint.storage.pvc", "spec.checkpoint.storage.secret")
+"""What a pod has for its whole life, free as the rest of spec.checkpoint is."""
 _REFUSED = (
     "metadata.name",
     "metadata.namespace",
@@ -62,7 +64,7 @@ def _kind_of(name: str, before: object, after: object) -> Literal["free", "roll"
         return "free" if isinstance(before, int) and isinstance(after, int) and after > before else "refused"
     if _is_under(name, _REFUSED):
         return "refused"
-    return "free" if _is_under(name, _FREE) else "roll"
+    return "free" if _is_under(name, _FREE) and not _is_under(name, _MOUNTED) else "roll"
 
 
 def _is_under(name: str, prefixes: tuple[str, ...]) -> bool:

@@ -1,6 +1,6 @@
 """What all models of the resource share: how they read, and the kinds of values that several of them hold.
 
-The models are the one source of parsing, defaults, reference docs and (issue 2 of 3) the CRD, whose schemas know
+The models are the one source of parsing, defaults, reference docs and the CRD (schema.py), whose schemas know
 little: hence no gt/lt, no tuples, no sets, no default_factory, no discriminated unions.
 """
 
@@ -67,8 +67,13 @@ LabelKey = Annotated[
 ]
 LabelValue = Annotated[
     str,
-    Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$"),
+    Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$", max_length=63),
     Right("at most 63 letters, digits, '-', '_' or '.'; numbers and true/false in quotes"),
+]
+DnsLabel = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"),
+    Right("small letters, digits and '-', with a letter or digit at both ends"),
 ]
 ObjectName = Annotated[
     str,

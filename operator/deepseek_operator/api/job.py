@@ -5,11 +5,11 @@ A field that nothing reads yet is left out. Rules that join several fields stand
 
 # ruff: noqa: RUF012 -- pydantic copies defaults; ruff does not see that Section is a model
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from deepseek_operator.api.fields import MAX_SECONDS, Right, Section, Steps
+from deepseek_operator.api.fields import MAX_SECONDS, DnsLabel, ObjectName, Right, Section, Steps
 from deepseek_operator.api.pods import Pod, Resources
 from deepseek_operator.api.training import Training
 from deepseek_runtime.contract.names import API_VERSION, KIND, MAX_NAME, Member, member_name
@@ -21,11 +21,6 @@ LONGEST_MEMBER = Member("worker", MAX_WORKERS - 1, 99_999)
 MAX_JOB_NAME = MAX_NAME - len(member_name("", LONGEST_MEMBER))
 """45: pods are called `<job>-<role>-<index>-<incarnation>`, and names and labels of pods end at 63 characters."""
 
-DnsLabel = Annotated[
-    str,
-    Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"),
-    Right("small letters, digits and '-', with a letter or digit at both ends"),
-]
 ServerCount = Annotated[int, Field(ge=1, le=MAX_SERVERS)]
 WorkerCount = Annotated[int, Field(ge=1, le=MAX_WORKERS)]
 
@@ -73,8 +68,18 @@ class Workers(Section):
     """What may be set in their pods. Ignored on one machine."""
 
 
+class Claim(Section):
+    """A PersistentVolumeClaim of the job's namespace that all servers can mount: ReadWriteMany, or all on one node."""
+
+    claim_name: ObjectName
+    """The claim's name."""
+    sub_path: Annotated[str, Field(max_length=1024), Right("a folder inside the volume, such as jobs/digits")] = ""
+    """A folder inside its volume; empty: the root. The job makes a folder of its own in it."""
+
+
 class Storage(Section):
-    """Where checkpoints go."""
+    """Where checkpoints go; at most one of `uri` and `pvc`. Neither: on one machine the job's state folder, in a
+    cluster the store that came with the operator."""
 
     uri: (
         Annotated[
@@ -85,7 +90,12 @@ class Storage(Section):
         | None
     ) = None
     """A folder (relative to the manifest) or an fsspec URI that all servers reach; the job makes a folder of its own in
-    it. Absent, on one machine: the job's state folder."""
+    it. In a cluster a URI that every pod reaches."""
+    pvc: Claim | None = None
+    """A volume that all members mount. Ignored on one machine."""
+    secret: ObjectName | None = None
+    """With `uri`: a Secret of the job's namespace whose keys become variables of the members' environment, such as
+    AWS_ACCESS_KEY_ID. Ignored on one machine, where they stand in yours."""
     options: dict[str, Any] = {}
     """Keyword arguments of the fsspec file system, such as `endpoint_url`."""
 
@@ -111,12 +121,18 @@ class Checkpoint(Section):
 
 
 class RunPolicy(Section):
-    """When a job is given up."""
+    """When a job is given up, and what is left of one that has ended."""
 
     active_deadline_seconds: Annotated[int, Field(ge=1, le=MAX_SECONDS)] | None = None
     """Seconds after its start at which the job fails; absent: never."""
     backoff_limit: Annotated[int, Field(ge=0, le=100_000)] = 6
     """Restarts of members until the job fails; refilled whenever `checkpoint.everySteps` steps were done."""
+    clean_pod_policy: Literal["Running", "All", "None"] = "Running"
+    """Which pods are deleted when the job has ended. `Running`: those that still run, so the logs of the others stay;
+    `All`: all; `None`: none. Ignored on one machine."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=MAX_SECONDS)] | None = None
+    """Seconds after its end at which the job is deleted with all that belongs to it, checkpoints aside; absent: never.
+    Ignored on one machine."""
 
 
 class JobSpec(Section):
@@ -135,7 +151,7 @@ class JobSpec(Section):
     checkpoint: Checkpoint = Checkpoint()
     """When the state is saved, where, and what the job begins from."""
     run_policy: RunPolicy = RunPolicy()
-    """When a job is given up."""
+    """When a job is given up, and what is left of one that has ended."""
 
 
 class DeepseekJob(Section):
@@ -179,6 +195,10 @@ def ignored_on_one_machine(job: DeepseekJob) -> tuple[str, ...]:
             ("spec.servers.pod", spec.servers.pod != Pod()),
             ("spec.workers.resources", spec.workers.resources != Resources()),
             ("spec.workers.pod", spec.workers.pod != Pod()),
+            ("spec.checkpoint.storage.pvc", spec.checkpoint.storage.pvc is not None),
+            ("spec.checkpoint.storage.secret", spec.checkpoint.storage.secret is not None),
+            ("spec.runPolicy.cleanPodPolicy", spec.run_policy.clean_pod_policy != "Running"),
+            ("spec.runPolicy.ttlSecondsAfterFinished", spec.run_policy.ttl_seconds_after_finished is not None),
         )
         if is_set
     )

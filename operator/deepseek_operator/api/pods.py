@@ -9,26 +9,31 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from deepseek_operator.api.affinity import Affinity
 from deepseek_operator.api.fields import MAX_SECONDS, LabelKey, LabelValue, ObjectName, Quantity, Right, Section
+from deepseek_operator.api.volumes import MAX_VOLUMES, Volume, VolumeMount
+
+Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=64)]
+Amounts = Annotated[dict[str, Quantity], Field(max_length=32)]
 
 
 class Resources(Section):
     """What one member asks of its node, as in a container of Kubernetes."""
 
-    requests: dict[str, Quantity] = {}
+    requests: Amounts = {}
     """What the scheduler sets aside, such as `cpu: 2` and `memory: 4Gi`."""
-    limits: dict[str, Quantity] = {}
+    limits: Amounts = {}
     """What the member may never exceed, such as `memory: 8Gi` and `nvidia.com/gpu: 1`."""
 
 
 class Toleration(Section):
     """A taint of a node that the member bears."""
 
-    key: str = ""
+    key: Annotated[str, Field(max_length=317)] = ""
     """The taint's key; empty together with `operator: Exists`: every taint."""
     operator: Literal["Equal", "Exists"] = "Equal"
     """How key and value are compared."""
-    value: str = ""
+    value: Annotated[str, Field(max_length=63)] = ""
     """The taint's value."""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     """The taint's effect; empty: all."""
@@ -59,14 +64,20 @@ class PullSecret(Section):
 class Pod(Section):
     """What may be set in the pods of a role."""
 
-    labels: dict[LabelKey, LabelValue] = {}
+    labels: Labels = {}
     """Labels beside the operator's own."""
-    annotations: dict[LabelKey, str] = {}
+    annotations: Annotated[dict[LabelKey, str], Field(max_length=64)] = {}
     """Annotations beside the operator's own."""
-    node_selector: dict[LabelKey, LabelValue] = {}
+    node_selector: Labels = {}
     """Labels that a node must have."""
     tolerations: Annotated[list[Toleration], Field(max_length=64)] = []
     """Taints that the pods bear."""
+    affinity: Affinity | None = None
+    """Which nodes the pods need or prefer, and near which pods, as in Kubernetes."""
+    volumes: Annotated[list[Volume], Field(max_length=MAX_VOLUMES)] = []
+    """Volumes of the kinds that give no rights on a node."""
+    volume_mounts: Annotated[list[VolumeMount], Field(max_length=MAX_VOLUMES)] = []
+    """Where the members see them."""
     env: Annotated[list[EnvVar], Field(max_length=256)] = []
     """Variables of the environment."""
     priority_class_name: ObjectName | None = None

@@ -3,7 +3,7 @@
 Conditions carry the truth; `phase` is derived from them for people and never read back.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -46,6 +46,8 @@ class Failure(Part):
 
 class RoleStatus(Part):
     desired: int = 0
+    replicas: int = 0
+    """That are there and not asked to leave, ready or not."""
     ready: int = 0
     """Registered, and named by the term (servers) or admitted by the chief (workers)."""
     restarts: int = 0
@@ -135,10 +137,30 @@ class JobEvent(Part):
     count: int = 1
 
 
+class Columns(Part):
+    """What `kubectl get` shows: a printer column cannot join two fields, and is filled from the first second on."""
+
+    step: str = "-"
+    """`1200/5000`; the total is `?` until the length of the data set is known."""
+    workers: str = "-"
+    """Ready and desired: `2/3`."""
+    servers: str = "-"
+    """Ready and desired."""
+    loss: str = "-"
+    checkpoint: str | None = None
+    """When the newest checkpoint was complete: RFC 3339, UTC; its age costs no write."""
+
+
 class JobStatus(Part):
     phase: str = "Pending"
     observed_generation: int = 0
-    conditions: tuple[Condition, ...] = ()
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}),
+    ] = ()
+    columns: Columns = Columns()
+    selector: str = ""
+    """Labels of the workers' pods, for the scale subresource and an HPA; empty on one machine."""
     servers: RoleStatus = RoleStatus()
     workers: RoleStatus = RoleStatus()
     term: TermStatus = TermStatus()

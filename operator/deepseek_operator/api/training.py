@@ -118,7 +118,9 @@ class Training(Section):
     task: (
         Annotated[
             str,
-            Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$", max_length=500),
+            Field(
+                pattern=r"^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$", max_length=500
+            ),
             Right("module:Class, such as deepseek_runtime.tasks.digits:Digits"),
         ]
         | None

@@ -24,6 +24,8 @@ class Intent:
     kill: bool = False
     backoff_limit: int = 6
     every_steps: int = 1000
+    steps: int | None = None
+    """Of the whole job; None: it counts epochs, and the chief says how many steps these are."""
     active_deadline: float | None = None
     """Seconds since the job was started or resumed."""
     drain_bound: float = 60.0
@@ -45,6 +47,7 @@ class Intent:
             suspend=spec.suspend,
             backoff_limit=spec.run_policy.backoff_limit,
             every_steps=spec.checkpoint.every_steps,
+            steps=spec.training.steps,
             active_deadline=spec.run_policy.active_deadline_seconds,
         )
 

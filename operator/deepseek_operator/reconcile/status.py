@@ -6,13 +6,13 @@ Conditions are made anew each time from what is seen; only the time of their las
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from deepseek_operator.api.conditions import derive_phase, get, set_condition
-from deepseek_operator.api.status import ConditionType, JobEvent, JobStatus, MemberStatus, RoleStatus
+from deepseek_operator.api.conditions import derive_phase, get, rfc3339, set_condition
+from deepseek_operator.api.status import Columns, ConditionType, JobEvent, JobStatus, MemberStatus, RoleStatus
 from deepseek_operator.reconcile.draft import Draft
 from deepseek_operator.reconcile.observe import MemberSeen
 from deepseek_operator.reconcile.policies.suspend import suspending
 from deepseek_runtime.contract.exit_codes import OK
-from deepseek_runtime.contract.names import Member, Role
+from deepseek_runtime.contract.names import LABEL_JOB, LABEL_ROLE, Member, Role
 
 ETCD_SILENCE = 15.0
 """Seconds of silence after which people are told; etcd restarted on one machine is back long before."""
@@ -36,7 +36,9 @@ def describe(draft: Draft) -> None:
         members=members,
         servers=_role(draft, "server", members),
         workers=_role(draft, "worker", members),
+        selector="" if draft.intent.local else f"{LABEL_JOB}={draft.intent.job},{LABEL_ROLE}=worker",
     )
+    draft.change(columns=_columns(draft))
     sayings = _sayings(draft)
     conditions = draft.status.conditions
     for said in sayings:
@@ -73,8 +75,23 @@ def _members(draft: Draft) -> Iterator[MemberStatus]:
 
 def _role(draft: Draft, role: Role, members: tuple[MemberStatus, ...]) -> RoleStatus:
     before = draft.status.servers if role == "server" else draft.status.workers
-    ready = sum(m.role == role and m.phase == "running" and not m.terminating for m in members)
-    return before.model_copy(update={"desired": draft.intent.desired(role), "ready": ready})
+    staying = [m for m in members if m.role == role and not m.terminating]
+    ready = sum(m.phase == "running" for m in staying)
+    return before.model_copy(update={"desired": draft.intent.desired(role), "replicas": len(staying), "ready": ready})
+
+
+def _columns(draft: Draft) -> Columns:
+    status, progress = draft.status, draft.status.progress
+    steps = progress.steps if progress is not None and progress.steps else draft.intent.steps
+    loss = None if progress is None else progress.loss
+    saved = None if progress is None else progress.checkpoint_time
+    return Columns(
+        step=f"{progress.step if progress is not None else 0}/{steps or '?'}",
+        workers=f"{status.workers.ready}/{status.workers.desired}",
+        servers=f"{status.servers.ready}/{status.servers.desired}",
+        loss="-" if loss is None else f"{loss:.4g}",
+        checkpoint=None if saved is None else rfc3339(saved),
+    )
 
 
 def _sayings(draft: Draft) -> list[Saying]:

@@ -25,6 +25,15 @@ def job(text: str) -> DeepseekJob:
         (with_spec("checkpoint: {keep: 1}"), "free", ("spec.checkpoint.keep",)),
         (with_training("evaluation: {everySteps: 7}"), "free", ("spec.training.evaluation.everySteps",)),
         (RIGHT.replace("steps: 100", "steps: 101"), "free", ("spec.training.steps",)),
+        (with_spec("runPolicy: {ttlSecondsAfterFinished: 1}"), "free", ("spec.runPolicy.ttlSecondsAfterFinished",)),
+        (
+            with_spec("checkpoint: {storage: {pvc: {claimName: a}}}"),
+            "roll",
+            (
+                "spec.checkpoint.storage.pvc.claimName",
+                "spec.checkpoint.storage.pvc.subPath",
+            ),
+        ),
         (with_spec("image: x"), "roll", ("spec.image",)),
         (with_spec("image: x", "suspend: true"), "roll", ("spec.image",)),
         (with_spec("workers: {resources: {limits: {cpu: 1}}}"), "roll", ("spec.workers.resources.limits.cpu",)),
