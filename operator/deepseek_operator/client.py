@@ -215,12 +215,6 @@ class Job:
 
     def _ended_within(self, seconds: float) -> bool:
         """Whether nobody runs it any more."""
-        process = self.folder.supervisor()
-        if process is None:
-            if self.folder.alive():
-                time.sleep(seconds)  # somebody is just starting it: there is no process yet to wait on
-            return not self.folder.alive()
-        process.close()
         return self.folder.wait(seconds)
 
     def _look(self) -> Snapshot:
@@ -285,9 +279,7 @@ def run(
     try:
         return Job(launch.start(manifest, resume=resume, replace=replace))
     except KeyboardInterrupt:
-        folder = StateFolder(default_state_root() / manifest.job.name)
-        if not folder.alive():
-            folder.end_left_behind()  # what the supervisor had begun before it was killed
+        StateFolder(default_state_root() / manifest.job.name).sweep()  # what its supervisor had begun
         raise
     except StartRefused as error:
         hint = error.hint.replace("--resume", "resume=True").replace("--replace", "replace=True")

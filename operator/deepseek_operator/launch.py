@@ -22,10 +22,10 @@ from deepseek_operator.api.status import JobStatus
 from deepseek_operator.executors.files import replace_file
 from deepseek_operator.executors.processes import Process, module_command, python_environment
 from deepseek_operator.reconcile.policies.suspend import reopened
-from deepseek_operator.state_folder import Control, Identity, StateBroken, StateFolder, default_state_root
+from deepseek_operator.state_folder import Control, Identity, StateBroken, StateFolder, default_state_root, ended
 from deepseek_runtime.contract.config import Timing
 from deepseek_runtime.contract.exit_codes import CONFIG, CRASHED, OK, USAGE
-from deepseek_runtime.contract.names import Role
+from deepseek_runtime.contract.names import COMMAND, Role
 
 BEGINS_WITHIN = 90.0
 """Seconds: etcd's own start may take 20, twice when its ports are taken."""
@@ -56,17 +56,19 @@ def start(
     """
     manifest = job if isinstance(job, Manifest) else load_manifest(job)
     folder = StateFolder((state_root or default_state_root()) / manifest.job.name)
-    lock = _lock(folder, replace, resume)
+    with _writable(folder):
+        lock = _lock(folder, replace, resume)
     if lock is None:
         return folder
     with _held(folder, lock):
-        if folder.exists() and resume:
-            _take_over(folder, manifest)
-        else:
-            if folder.exists():
-                folder.end_left_behind()
-            folder.clear()
-            _lay_out(folder, manifest, timing, commands)
+        with _writable(folder):
+            if folder.exists() and resume:
+                _take_over(folder, manifest)
+            else:
+                if folder.exists():
+                    folder.end_left_behind()
+                folder.clear()
+                _lay_out(folder, manifest, timing, commands)
         _launch(folder, lock)
     return folder
 
@@ -75,43 +77,55 @@ def resume(name: str, state_root: Path | None = None) -> StateFolder:
     """Goes on with a job as it was last given. Raises StartRefused, StateBroken, OSError."""
     folder = StateFolder((state_root or default_state_root()) / name)
     if not folder.exists():
-        raise StartRefused(f"there is no job {name} in {folder.path.parent}", "start it with `dsj run JOB.yaml`")
-    lock = _lock(folder, False, True)
+        hint = f"start it with `{COMMAND} run JOB.yaml`"
+        raise StartRefused(f"there is no job {name} in {folder.path.parent}", hint)
+    with _writable(folder):
+        lock = _lock(folder, False, True)
     if lock is None:
         return folder
     with _held(folder, lock):
-        _reopen(folder)
+        with _writable(folder):
+            _reopen(folder)
         _launch(folder, lock)
     return folder
 
 
 @contextlib.contextmanager
+def _writable(folder: StateFolder) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"the job's folder {folder.path} cannot be written: {error.strerror or error}"
+        remedy = "make room or give yourself the right, or let XDG_STATE_HOME name another folder for jobs"
+        raise StartRefused(message, remedy, CRASHED) from error
+
+
+@contextlib.contextmanager
 def _held(folder: StateFolder, lock: int) -> Iterator[None]:
-    """The lock is the supervisor's after the block, or nobody's when it raised."""
+    """The lock is the supervisor's after the block, or nobody's when it raised: then what is no job yet is gone too."""
     try:
         yield
     except BaseException:
-        folder.let_go(lock)
+        if folder.exists():
+            folder.let_go(lock)
+        else:
+            with contextlib.suppress(OSError):
+                folder.remove(lock)
         raise
     os.close(lock)
 
 
 def _lock(folder: StateFolder, replace: bool, resume: bool) -> int | None:
     """The lock of a folder whose job may be started; None: it runs, and now it runs on."""
+    uid = folder.uid()  # before who runs it is asked: of whoever does, or of one before
     lock = folder.take_lock()
     if lock is None and replace:
-        folder.request_stop(drain=False)
-        if not folder.wait(ENDS_WITHIN):
-            raise StartRefused(f"the job {folder.name} did not end within {ENDS_WITHIN:g} s", code=CRASHED)
-        lock = folder.take_lock()
+        lock = _end(folder, uid)
     if lock is None:
         if resume and folder.control().suspend:
             folder.ask(suspend=False, kill=False)
             return None
-        raise StartRefused(
-            f"the job {folder.name} is running",
-            f"`dsj watch {folder.name}` shows it, `dsj stop {folder.name}` ends it, --replace starts it anew",
-        )
+        raise _taken(folder)
     if folder.exists() and not (replace or resume):
         folder.let_go(lock)
         raise StartRefused(
@@ -119,6 +133,32 @@ def _lock(folder: StateFolder, replace: bool, resume: bool) -> int | None:
             "--resume goes on with it, --replace deletes it and starts anew",
         )
     return lock
+
+
+def _end(folder: StateFolder, uid: str) -> int | None:
+    """Ends the job of this uid, and it alone; then the lock, or None: another command is starting a job here."""
+    supervisor = folder.supervisor()
+    if supervisor is None:
+        return folder.take_lock()
+    try:
+        if not uid or not folder.ask(of=uid, suspend=True, kill=True):
+            return None
+        if not ended(supervisor, ENDS_WITHIN):
+            hint = f"`{COMMAND} why {folder.name}` says what it waits for; its log: {folder.logs}/supervisor.log"
+            raise StartRefused(f"the job {folder.name} did not end within {ENDS_WITHIN:g} s", hint, CRASHED)
+    finally:
+        supervisor.close()
+    return folder.take_lock()
+
+
+def _taken(folder: StateFolder) -> StartRefused:
+    name = folder.name
+    supervisor = folder.supervisor()
+    if supervisor is None:
+        return StartRefused(f"another command is just starting the job {name}", f"`{COMMAND} watch {name}` shows it")
+    supervisor.close()
+    ways = f"`{COMMAND} watch {name}` shows it, `{COMMAND} stop {name}` ends it, --replace starts it anew"
+    return StartRefused(f"the job {name} is running", ways)
 
 
 def _phase(folder: StateFolder) -> str:
@@ -157,7 +197,7 @@ def _take_over(folder: StateFolder, manifest: Manifest) -> None:
     if change.kind == "roll" and folder.members_live():
         raise StartRefused(
             f"members of {folder.name} still run, with another {', '.join(change.fields)}",
-            f"`dsj stop {folder.name}` first: members that start again take the change",
+            f"`{COMMAND} stop {folder.name}` first: members that start again take the change",
         )
     code_dir = str(manifest.code.place(folder.path)) if manifest.code is not None else None
     _reopen(folder)
@@ -184,8 +224,8 @@ def _reopen(folder: StateFolder) -> None:
         # All gone at once, with their supervisor: the machine went down, and that is nobody's failure to be counted.
         status = status.model_copy(update={"members": ()})
     folder.save_status(status)
-    workers = folder.control().workers
-    replace_file(folder.control_file, Control(workers=workers).model_dump_json(indent=1).encode())
+    asked = Control(uid=folder.uid(), workers=folder.control().workers)
+    replace_file(folder.control_file, asked.model_dump_json(indent=1).encode())
 
 
 def _launch(folder: StateFolder, lock: int) -> None:

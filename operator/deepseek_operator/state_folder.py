@@ -18,6 +18,7 @@ import fcntl
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +35,8 @@ from deepseek_runtime.contract.config import Timing
 from deepseek_runtime.contract.names import ENV_EXIT_FILE, Role
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+HANDS_OVER = 0.05
+"""Seconds between two looks at who holds the lock, while it is in the hands of somebody who starts a supervisor."""
 
 
 class StateBroken(Exception):
@@ -56,6 +59,8 @@ class Identity(Stored):
 
 
 class Control(Stored):
+    uid: str = ""
+    """Of the job that was meant: what was asked of one that was replaced since is void."""
     workers: int | None = None
     """None: as job.yaml says."""
     suspend: bool = False
@@ -117,8 +122,16 @@ class StateFolder:
         return _read(Identity, self.identity_file)
 
     def control(self) -> Control:
-        """Raises StateBroken."""
-        return _read(Control, self.control_file) if self.control_file.exists() else Control()
+        """What was asked of the job that is there now. Raises StateBroken."""
+        control = _read(Control, self.control_file) if self.control_file.exists() else Control()
+        return control if control.uid in ("", self.uid()) else Control()
+
+    def uid(self) -> str:
+        """Of the job that is there now; empty: there is none, or its identity cannot be read."""
+        try:
+            return self.identity().uid
+        except StateBroken:
+            return ""
 
     def status(self) -> JobStatus:
         """As the supervisor last wrote it; an empty one before that. Raises StateBroken."""
@@ -131,16 +144,31 @@ class StateFolder:
     # who runs it
 
     def take_lock(self) -> int | None:
-        """The locked file's descriptor, which holds the lock until it (and each copy of it) is closed; None: taken."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """The locked file's descriptor, which holds the lock until it (and each copy of it) is closed; None: taken.
+
+        Raises OSError.
+        """
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue  # the folder was deleted since
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            if self._is_the_lock(descriptor):
+                self.hold(descriptor, supervises=False)
+                return descriptor
+            os.close(descriptor)  # deleted since it was opened: whoever comes next makes another
+
+    def _is_the_lock(self, descriptor: int) -> bool:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        self.hold(descriptor, supervises=False)
-        return descriptor
+            return os.path.samestat(os.fstat(descriptor), self.lock_file.stat())
+        except FileNotFoundError:
+            return False
 
     def hold(self, descriptor: int, *, supervises: bool) -> None:
         """Writes into the lock who has it."""
@@ -157,7 +185,7 @@ class StateFolder:
     def alive(self) -> bool:
         """Whether a supervisor runs, or somebody is starting one."""
         holder = self._holder()
-        return holder is not None and start_ticks(holder.pid) == holder.started
+        return holder is not None and holder.pid > 0 and start_ticks(holder.pid) == holder.started
 
     def supervisor(self) -> Process | None:
         """The supervisor's process, to be closed by the caller; None: it does not run."""
@@ -171,18 +199,21 @@ class StateFolder:
             return None
 
     def wait(self, timeout: float) -> bool:
-        """Whether the supervisor has ended within `timeout` seconds."""
-        process = self.supervisor()
-        if process is None:
-            return not self.alive()
-        try:
-            ended = process.wait(timeout)
-            if ended:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(process.pid, os.WNOHANG)
-            return ended
-        finally:
-            process.close()
+        """Whether the supervisor has ended within `timeout` seconds, also one that is only being started."""
+        end = time.monotonic() + timeout
+        while True:
+            left = max(0.0, end - time.monotonic())
+            supervisor = self.supervisor()
+            if supervisor is not None:
+                try:
+                    return ended(supervisor, left)
+                finally:
+                    supervisor.close()
+            if not self.alive():
+                return True
+            if left == 0:
+                return False
+            time.sleep(min(left, HANDS_OVER))  # whoever starts it goes on living when the lock has gone on
 
     # asking
 
@@ -200,15 +231,21 @@ class StateFolder:
         Returns at once; `wait` waits for the end. Raises StateBroken, OSError.
         """
         self.ask(suspend=True, kill=not drain)
-        if not self.alive():
-            self.end_left_behind()
+        self.sweep()
 
-    def ask(self, **changes: Any) -> None:
-        """Changes control.json and wakes the supervisor."""
+    def ask(self, of: str | None = None, **changes: Any) -> bool:
+        """Changes control.json and wakes the supervisor. `of`: the uid of the job that is meant, None: the one there.
+
+        False: another job has taken its place. Raises StateBroken, OSError.
+        """
         with self._controlling():
-            control = self.control().model_copy(update=changes)
+            uid = self.uid()
+            if of not in (None, uid):
+                return False
+            control = self.control().model_copy(update={**changes, "uid": uid})
             replace_file(self.control_file, control.model_dump_json(indent=1).encode())
         self.wake()
+        return True
 
     def wake(self) -> None:
         process = self.supervisor()
@@ -250,8 +287,17 @@ class StateFolder:
         _close(left)
         return bool(pids)
 
+    def sweep(self) -> None:
+        """Kills what a killed supervisor left, unless somebody runs the job. Raises OSError."""
+        lock = self.take_lock() if self.path.is_dir() else None
+        if lock is not None:
+            try:
+                self.end_left_behind()
+            finally:
+                self.let_go(lock)
+
     def end_left_behind(self) -> None:
-        """Kills what a killed supervisor left. The caller has made sure that no supervisor runs."""
+        """Kills what a killed supervisor left. The caller holds the lock, or knows that nobody else would."""
         left = self.left_behind()
         for process in left:
             process.kill()
@@ -270,6 +316,25 @@ class StateFolder:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
+
+    def remove(self, lock: int) -> None:
+        """Deletes the folder. `lock`: as `take_lock` gave it; it is given back. Raises OSError."""
+        try:
+            self.clear()
+            self.lock_file.unlink(missing_ok=True)  # still locked: who waits for it sees that it is gone
+        finally:
+            os.close(lock)
+        with contextlib.suppress(OSError):  # somebody makes a new one just then
+            self.path.rmdir()
+
+
+def ended(process: Process, timeout: float) -> bool:
+    """Whether it has ended within `timeout` seconds; if it was our child, nothing is left of it."""
+    if not process.wait(timeout):
+        return False
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)
+    return True
 
 
 def _close(processes: Sequence[Process]) -> None:

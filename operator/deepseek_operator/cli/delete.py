@@ -36,12 +36,7 @@ def delete(name: str, yes: bool, output: str) -> int:
     lock = folder.take_lock()
     if lock is None:
         raise Refused(f"{name} has just been started", f"`{COMMAND} stop {name}` first", CRASHED)
-    try:
-        folder.clear()
-    finally:
-        folder.let_go(lock)
-    folder.lock_file.unlink(missing_ok=True)
-    folder.path.rmdir()
+    folder.remove(lock)
     if output == "json":
         say_json({"job": name, "deleted": str(folder.path)})
     else:

@@ -96,8 +96,7 @@ def _start(folder: StateFolder, manifest: Manifest | None, asks: Asks, *, resume
         # The launch has killed the supervisor that it had begun; what that one had begun goes too, whatever is pressed.
         asks.starting = False
         folder.wait(5.0)
-        if not folder.alive():
-            folder.end_left_behind()
+        folder.sweep()
         raise
     finally:
         asks.starting = False

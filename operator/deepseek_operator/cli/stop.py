@@ -37,12 +37,11 @@ def stop(name: str, kill: bool, timeout: float, output: str) -> int:
         if not folder.wait(timeout):
             do = f"`{COMMAND} watch {name}` shows what it does, `{COMMAND} stop {name} --kill` ends it now"
             raise Refused(f"{name} still runs after {timeout:g} s; it goes on stopping", do, TIMED_OUT)
-    if not folder.alive():
-        folder.end_left_behind()
+    folder.sweep()
     left = folder.left_behind()
     for process in left:
         process.close()
-    if left:
+    if left and not folder.alive():
         pids = ", ".join(str(process.pid) for process in left)
         raise Refused(f"processes of {name} cannot be ended: {pids}", f"see {folder.logs}/supervisor.log", CRASHED)
     shot = look(folder)

@@ -270,3 +270,22 @@ def test_ctrl_c_while_it_starts(shell: Shell) -> None:
     screen.press("\x03")
     assert screen.ended() == 130
     assert shell.nothing_left()
+
+
+def test_two_that_replace_a_job_at_once(shell: Shell) -> None:
+    """Both end the job that runs, one starts its own; the other leaves it alone, or replaces it when it has begun."""
+    assert shell.call("run", shell.manifest(HOLD), "--detach").returncode == 0
+    old = shell.until(training).uid
+    command, environment = shell.command("run", shell.manifest(), "--replace", "--no-view", "-o", "json")
+    both = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [(*one.communicate(timeout=90), one.returncode) for one in both]
+    assert all("did not end" not in errors for _, errors, _ in said)
+    assert sorted(code for *_, code in said)[0] == 0, said
+    for out, errors, code in said:
+        assert out or re.search(r"another command is just starting|is running", errors), (code, errors)
+    status = shell.state.status()
+    assert (status.phase, status.uid == old) == ("Succeeded", False)
+    assert shell.nothing_left()
