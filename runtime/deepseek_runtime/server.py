@@ -44,7 +44,8 @@ from deepseek_runtime.protocol.effects import (
     Send,
     WriteState,
 )
-from deepseek_runtime.protocol.messages import AppliedReport, Beat, Done, Hello, Joined, Message, Report
+from deepseek_runtime.protocol.messages import Beat, Hello, Message, Report
+from deepseek_runtime.protocol.server_orders import AppliedReport, Done, Joined
 from deepseek_runtime.protocol.serving import Server
 from deepseek_runtime.protocol.settings import settings_of
 from deepseek_runtime.transport import Post, load_keys

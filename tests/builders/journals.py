@@ -19,8 +19,8 @@ from deepseek_runtime.checkpoint.store import Store
 from deepseek_runtime.edge.journal import begins
 from deepseek_runtime.protocol.applied import AppliedSet
 from deepseek_runtime.protocol.effects import LoadParts, PartData
+from deepseek_runtime.protocol.files import FileRef, Source
 from deepseek_runtime.protocol.lineage import Base, Step
-from deepseek_runtime.protocol.messages import FileRef, Source
 from deepseek_runtime.ranges import RangePlan
 from deepseek_runtime.space import Space, TensorSpec
 

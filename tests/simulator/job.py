@@ -7,7 +7,8 @@ from deepseek_runtime.contract.config import Timing
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import ServerSeat, TermRecord
 from deepseek_runtime.protocol.effects import Note
-from deepseek_runtime.protocol.messages import Message, Order
+from deepseek_runtime.protocol.messages import Message
+from deepseek_runtime.protocol.server_orders import Order
 from deepseek_runtime.protocol.settings import Settings
 from deepseek_runtime.ranges import RangePlan
 from simulator.clock import Clock

@@ -20,7 +20,8 @@ from deepseek_runtime.protocol.effects import (
     Send,
     WriteState,
 )
-from deepseek_runtime.protocol.messages import AppliedReport, Beat, Done, Hello, Joined, Message, Push, Report
+from deepseek_runtime.protocol.messages import Beat, Hello, Message, Push, Report
+from deepseek_runtime.protocol.server_orders import AppliedReport, Done, Joined
 from deepseek_runtime.protocol.serving import Server
 from simulator.clock import Violation
 from simulator.processes import Process

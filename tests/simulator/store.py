@@ -22,8 +22,8 @@ from deepseek_runtime.protocol.effects import (
     WriteIndex,
     WriteParts,
 )
+from deepseek_runtime.protocol.files import FileRef, Source
 from deepseek_runtime.protocol.lineage import Base, LineageBroken, Step
-from deepseek_runtime.protocol.messages import FileRef, Source
 from simulator.clock import Clock, Violation
 
 Trouble = Literal["", "full", "silent", "forgetful"]

@@ -18,8 +18,9 @@ from deepseek_runtime.protocol.effects import (
     StartMoments,
     StartRange,
 )
+from deepseek_runtime.protocol.files import FileRef
 from deepseek_runtime.protocol.lineage import Step
-from deepseek_runtime.protocol.messages import FileRef, Message, Push
+from deepseek_runtime.protocol.messages import Message, Push
 from deepseek_runtime.protocol.pusher import Pusher
 from simulator.clock import Violation
 from simulator.processes import Process

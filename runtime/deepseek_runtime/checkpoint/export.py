@@ -20,8 +20,8 @@ from deepseek_runtime.checkpoint.local import LocalStore
 from deepseek_runtime.checkpoint.read import PartReader, PieceReader
 from deepseek_runtime.checkpoint.store import Store, StoreError
 from deepseek_runtime.checkpoint.tensors import BFLOAT16, Array, Entry, Header, encode_header, lay_out
+from deepseek_runtime.protocol.files import FileRef
 from deepseek_runtime.protocol.lineage import Step
-from deepseek_runtime.protocol.messages import FileRef
 from deepseek_runtime.space import F32, Segment, Space
 
 _ELEMENTS: Final = 1 << 20

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from deepseek_runtime.checkpoint.read import verify_part
 from deepseek_runtime.checkpoint.store import Store, StoreError, checked
 from deepseek_runtime.contract.version import CHECKPOINT_VERSION
+from deepseek_runtime.protocol.files import FileRef
 from deepseek_runtime.protocol.lineage import Base, Step
-from deepseek_runtime.protocol.messages import FileRef
 from deepseek_runtime.space import Space, SpaceError
 
 Count = Annotated[int, Field(ge=0)]

@@ -21,7 +21,7 @@ from deepseek_runtime.checkpoint.write import write_part
 from deepseek_runtime.contract.version import CHECKPOINT_VERSION
 from deepseek_runtime.protocol.applied import AppliedSet
 from deepseek_runtime.protocol.effects import PartData
-from deepseek_runtime.protocol.messages import FileRef
+from deepseek_runtime.protocol.files import FileRef
 
 _RULE: Final = "rule/"
 

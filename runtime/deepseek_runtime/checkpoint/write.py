@@ -7,7 +7,7 @@ import numpy as np
 
 from deepseek_runtime.checkpoint.store import PIECE, Store
 from deepseek_runtime.checkpoint.tensors import Array, encode_header, lay_out
-from deepseek_runtime.protocol.messages import FileRef
+from deepseek_runtime.protocol.files import FileRef
 
 Part = FileRef
 """A file of a checkpoint (path from the store's root, sha256, bytes): how to know that it is what was written."""

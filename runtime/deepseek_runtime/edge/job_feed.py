@@ -38,7 +38,7 @@ from deepseek_runtime.protocol.effects import (
     StartMoments,
     StartRange,
 )
-from deepseek_runtime.protocol.messages import FileRef
+from deepseek_runtime.protocol.files import FileRef
 from deepseek_runtime.protocol.pusher import Pusher
 from deepseek_runtime.protocol.settings import settings_of
 from deepseek_runtime.ranges import I64, RangePlan

@@ -34,8 +34,8 @@ from deepseek_runtime.protocol.effects import (
     WriteParts,
     WriteState,
 )
+from deepseek_runtime.protocol.files import FileRef, Source
 from deepseek_runtime.protocol.lineage import Base, Step
-from deepseek_runtime.protocol.messages import FileRef, Source
 from deepseek_runtime.protocol.settings import settings_of
 
 logger = logging.getLogger(__name__)

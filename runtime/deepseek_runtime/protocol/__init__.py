@@ -1,6 +1,7 @@
 """The protocol as pure state machines: message in, messages out, time as an argument. docs/protocol.md is the contract.
 
-messages.py   what members say to one another         effects.py    what a machine asks its edge to do
+messages.py   what members say to one another         server_orders.py  of it, a chief and its servers
+files.py      what they name of the store             effects.py    what a machine asks its edge to do
 encoding.py   messages as frames                      settings.py   what a chief needs of the job's config
 
 A server

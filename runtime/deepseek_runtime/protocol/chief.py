@@ -27,15 +27,11 @@ from deepseek_runtime.protocol.leasing import Leasing
 from deepseek_runtime.protocol.ledger import Ledger
 from deepseek_runtime.protocol.messages import (
     Acknowledged,
-    AppliedReport,
     Ask,
     Beat,
-    Done,
     Hello,
-    Joined,
     NewTerm,
     Report,
-    ReportTaken,
     ToChief,
     Unknown,
     Welcome,
@@ -43,6 +39,7 @@ from deepseek_runtime.protocol.messages import (
 from deepseek_runtime.protocol.opening import Opened, Opening
 from deepseek_runtime.protocol.orders import Orders
 from deepseek_runtime.protocol.saving import Saving
+from deepseek_runtime.protocol.server_orders import AppliedReport, Done, Joined, ReportTaken
 from deepseek_runtime.protocol.settings import Settings
 from deepseek_runtime.protocol.tickets import Tickets
 from deepseek_runtime.protocol.tracking import Tracking

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import State
 from deepseek_runtime.protocol.applied import AppliedSet
-from deepseek_runtime.protocol.messages import FileRef, Lease, Message, Source
+from deepseek_runtime.protocol.files import FileRef, Source
+from deepseek_runtime.protocol.messages import Lease, Message
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from deepseek_runtime.protocol import messages
+from deepseek_runtime.protocol import messages, server_orders
 from deepseek_runtime.protocol.applied import AppliedSet
 from deepseek_runtime.transport.wire import Message as WireMessage
 
@@ -50,7 +50,7 @@ def decode(message: WireMessage) -> messages.Message:
 
 
 _KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(messages.Message)}
-_ORDERS: dict[str, type] = {kind.__name__: kind for kind in get_args(messages.OrderBody)}
+_ORDERS: dict[str, type] = {kind.__name__: kind for kind in get_args(server_orders.OrderBody)}
 
 
 @cache
@@ -62,7 +62,7 @@ def _coder(kind: Any) -> _Coder:
         return _array(np.dtype(np.float32 if kind == messages.F32 else np.int64))
     if kind in (messages.Payload, typing.Union[bytes, memoryview]):  # noqa: UP007 - equal, not identical
         return _Coder(_put_buffer, _take_buffer)
-    if kind == messages.OrderBody:
+    if kind == server_orders.OrderBody:
         return _Coder(_encode_order, _decode_order)
     if kind in (int, str, bool, float):
         return _plain(kind)

@@ -11,9 +11,10 @@ from deepseek_runtime.contract.config import Timing
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import Finished, State
 from deepseek_runtime.protocol.effects import Call, Effect, Failed, ListWorkers, Note, Send, WriteState
-from deepseek_runtime.protocol.messages import Ask, Close, Done
+from deepseek_runtime.protocol.messages import Ask
 from deepseek_runtime.protocol.orders import Orders
 from deepseek_runtime.protocol.saving import Saving
+from deepseek_runtime.protocol.server_orders import Close, Done
 from deepseek_runtime.protocol.tickets import Tickets
 from deepseek_runtime.protocol.workers import Workers
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol.effects import Effect, Note, Send
 from deepseek_runtime.protocol.ledger import Ledger
-from deepseek_runtime.protocol.messages import Beat, Done, EndLease, Grant, Hello, Lease, Skip, SpanState
+from deepseek_runtime.protocol.messages import Beat, Grant, Hello, Lease
 from deepseek_runtime.protocol.orders import Orders
+from deepseek_runtime.protocol.server_orders import Done, EndLease, Skip, SpanState
 from deepseek_runtime.protocol.skips import SkipsInARow
 from deepseek_runtime.protocol.workers import Workers
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol.applied import AppliedSet
-from deepseek_runtime.protocol.messages import Lease, SpanState
+from deepseek_runtime.protocol.messages import Lease
+from deepseek_runtime.protocol.server_orders import SpanState
 from deepseek_runtime.ranges import RangePlan
 
 TRIES = 3

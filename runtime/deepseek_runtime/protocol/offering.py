@@ -10,7 +10,8 @@ from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import TermRecord
 from deepseek_runtime.protocol import term as terms
 from deepseek_runtime.protocol.effects import Effect, Send
-from deepseek_runtime.protocol.messages import I64, FileRef, InitialPart
+from deepseek_runtime.protocol.files import FileRef
+from deepseek_runtime.protocol.messages import I64, InitialPart
 from deepseek_runtime.space import Space
 
 F32 = npt.NDArray[np.float32]

@@ -27,21 +27,20 @@ from deepseek_runtime.protocol.effects import (
     WriteBase,
     WriteIndex,
 )
-from deepseek_runtime.protocol.messages import (
+from deepseek_runtime.protocol.files import FileRef, Source
+from deepseek_runtime.protocol.messages import Ask
+from deepseek_runtime.protocol.orders import Orders
+from deepseek_runtime.protocol.server_orders import (
     Admit,
-    Ask,
     Done,
     Drop,
-    FileRef,
     Holdings,
     OrderBody,
     Place,
     Receive,
     Save,
-    Source,
     SpanState,
 )
-from deepseek_runtime.protocol.orders import Orders
 from deepseek_runtime.protocol.settings import Settings
 from deepseek_runtime.protocol.workers import Workers
 from deepseek_runtime.space import Space

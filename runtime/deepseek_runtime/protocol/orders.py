@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol.effects import Effect, Send
-from deepseek_runtime.protocol.messages import Done, Order, OrderBody
+from deepseek_runtime.protocol.server_orders import Done, Order, OrderBody
 
 Confirmed = Callable[[dict[Member, Done], float], list[Effect]]
 

@@ -25,12 +25,12 @@ from deepseek_runtime.protocol.effects import (
     StartMoments,
     StartRange,
 )
+from deepseek_runtime.protocol.files import FileRef
 from deepseek_runtime.protocol.messages import (
     I64,
     Acknowledged,
     Answers,
     Ask,
-    FileRef,
     Grant,
     Hello,
     InitialTaken,

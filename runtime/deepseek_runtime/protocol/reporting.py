@@ -1,6 +1,6 @@
 """Server 5: what was applied is told to the chief, and told again until the chief says that it has it."""
 
-from deepseek_runtime.protocol.messages import AppliedReport
+from deepseek_runtime.protocol.server_orders import AppliedReport
 
 
 class Reports:

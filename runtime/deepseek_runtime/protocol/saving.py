@@ -11,9 +11,11 @@ from typing import Any
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import TermRecord
 from deepseek_runtime.protocol.effects import Call, Clean, Effect, Failed, Note, ReadTerm, WriteIndex
-from deepseek_runtime.protocol.messages import Ask, Done, FileRef, Save
+from deepseek_runtime.protocol.files import FileRef
+from deepseek_runtime.protocol.messages import Ask
 from deepseek_runtime.protocol.opening import Opened
 from deepseek_runtime.protocol.orders import Orders
+from deepseek_runtime.protocol.server_orders import Done, Save
 from deepseek_runtime.protocol.tickets import Tickets
 
 

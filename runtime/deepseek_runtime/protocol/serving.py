@@ -23,36 +23,38 @@ from deepseek_runtime.protocol.effects import (
     Send,
     WriteParts,
 )
+from deepseek_runtime.protocol.files import FileRef
 from deepseek_runtime.protocol.messages import (
-    Admit,
     Answer,
     Answers,
-    AppliedReport,
-    Close,
-    Done,
-    Drop,
-    EndLease,
-    FileRef,
-    Holdings,
     InitialPart,
-    Joined,
     Message,
     NewTerm,
-    Order,
-    Place,
     Published,
     Pull,
     Push,
-    Receive,
-    ReportTaken,
-    Save,
-    Skip,
-    SpanState,
     Update,
     Version,
 )
 from deepseek_runtime.protocol.receiving import Receiving
 from deepseek_runtime.protocol.reporting import Reports
+from deepseek_runtime.protocol.server_orders import (
+    Admit,
+    AppliedReport,
+    Close,
+    Done,
+    Drop,
+    EndLease,
+    Holdings,
+    Joined,
+    Order,
+    Place,
+    Receive,
+    ReportTaken,
+    Save,
+    Skip,
+    SpanState,
+)
 from deepseek_runtime.protocol.span import Span, SpanParts
 from deepseek_runtime.space import Space
 

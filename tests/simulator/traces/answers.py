@@ -5,18 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from deepseek_runtime.contract.names import Member
-from deepseek_runtime.protocol.messages import (
-    Answers,
-    AppliedReport,
-    Beat,
-    EndLease,
-    Grant,
-    Hello,
-    Message,
-    Order,
-    Push,
-    Skip,
-)
+from deepseek_runtime.protocol.messages import Answers, Beat, Grant, Hello, Message, Push
+from deepseek_runtime.protocol.server_orders import AppliedReport, EndLease, Order, Skip
 from simulator.network import Verdict
 from simulator.tally import difference
 from simulator.traces.stage import S0, S1, W0, W1, done, finish, opened, owed, server, stage, watched, worker

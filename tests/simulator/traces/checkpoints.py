@@ -6,7 +6,8 @@ from deepseek_runtime.contract.config import Timing
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol.effects import WriteIndex
 from deepseek_runtime.protocol.lineage import Step
-from deepseek_runtime.protocol.messages import Done, Message, Push
+from deepseek_runtime.protocol.messages import Message, Push
+from deepseek_runtime.protocol.server_orders import Done
 from simulator.network import Verdict
 from simulator.traces.stage import S0, S1, W0, W1, again, done, finish, opened, server, stage, started, watched
 

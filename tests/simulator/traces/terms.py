@@ -4,7 +4,8 @@ import numpy as np
 
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol.lineage import Base, Step
-from deepseek_runtime.protocol.messages import Drop, InitialPart, Message, Order, Push
+from deepseek_runtime.protocol.messages import InitialPart, Message, Push
+from deepseek_runtime.protocol.server_orders import Drop, Order
 from simulator.network import Verdict
 from simulator.tally import codec
 from simulator.traces.stage import (

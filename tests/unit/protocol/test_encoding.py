@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from deepseek_runtime.contract.records import ServerSeat, TermRecord
-from deepseek_runtime.protocol import encoding, messages
+from deepseek_runtime.protocol import encoding, files, messages, server_orders
 from deepseek_runtime.protocol.applied import AppliedSet
 from deepseek_runtime.transport.wire import Message as WireMessage
 
 LEASE = messages.Lease(2, 7, 41, 40, 0.5)
-FILE = messages.FileRef("t1/step-0/span-0.safetensors", "ab", 12)
-STATE = messages.SpanState(1, 2, AppliedSet.of([0, 1, 5]), frozenset({1}))
+FILE = files.FileRef("t1/step-0/span-0.safetensors", "ab", 12)
+STATE = server_orders.SpanState(1, 2, AppliedSet.of([0, 1, 5]), frozenset({1}))
 RECORD = TermRecord(number=3, servers=(ServerSeat(index=0, incarnation=1, address="tcp://127.0.0.1:1"),))
 EXAMPLES: list[messages.Message] = [
     messages.Hello(1, 0, 10, "ff", LEASE),
@@ -33,12 +33,12 @@ EXAMPLES: list[messages.Message] = [
     messages.Published(1, 1, 5, {0: messages.Update(messages.Version(1, 3), (b"x", b"yy"), None)}),
     messages.InitialPart(1, 1, {0: np.arange(3, dtype=np.float32)}),
     messages.InitialTaken(1, 1),
-    messages.Joined(1),
-    messages.Order(1, 1, messages.Place(1, {}, (0, 2), messages.Source(1, 5, {0: FILE}), 10)),
-    messages.Order(1, 2, messages.EndLease(3, 4)),
-    messages.Done(1, 1, {0: STATE}, (1, 2), {0: FILE}),
-    messages.AppliedReport(1, 9, ((4, (0, 1)),), ({"g": 4},), 100, {"": 0.0}, 1.0),
-    messages.ReportTaken(1, 9),
+    server_orders.Joined(1),
+    server_orders.Order(1, 1, server_orders.Place(1, {}, (0, 2), files.Source(1, 5, {0: FILE}), 10)),
+    server_orders.Order(1, 2, server_orders.EndLease(3, 4)),
+    server_orders.Done(1, 1, {0: STATE}, (1, 2), {0: FILE}),
+    server_orders.AppliedReport(1, 9, ((4, (0, 1)),), ({"g": 4},), 100, {"": 0.0}, 1.0),
+    server_orders.ReportTaken(1, 9),
 ]
 
 

@@ -5,21 +5,21 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from deepseek_runtime.protocol import messages
+from deepseek_runtime.protocol import files, messages, server_orders
 
 PAGE = Path(__file__).parents[3] / "docs" / "formats" / "messages.md"
 RECORDS = (
     messages.Lease,
     messages.Version,
     messages.Update,
-    messages.SpanState,
-    messages.Source,
-    messages.FileRef,
+    server_orders.SpanState,
+    files.Source,
+    files.FileRef,
 )
 
 
 def test_the_page_lists_the_fields_as_they_travel() -> None:
-    kinds = [*get_args(messages.Message), *get_args(messages.OrderBody), *RECORDS]
+    kinds = [*get_args(messages.Message), *get_args(server_orders.OrderBody), *RECORDS]
     code = {kind.__name__: [field.name for field in dataclasses.fields(kind)] for kind in kinds}
     page = {}
     for line in PAGE.read_text(encoding="utf-8").splitlines():
