@@ -94,7 +94,8 @@ class Round:
         """One round: what was planned, and in how many seconds the next is due (None: when something changes)."""
         # Members first: of one that is seen to have left, what it wrote before is then in the view, or on its way.
         members = self.executor.observe()
-        seen = observe(members, self.etcd.view(), self.status, self.now(), self.etcd_seen())
+        obstacle = self.executor.obstacle()
+        seen = observe(members, self.etcd.view(), self.status, self.now(), self.etcd_seen(), obstacle)
         made = plan(intent, seen)
         acts = made.writes(self.status)
         due = [] if made.requeue_after is None else [made.requeue_after]

@@ -11,7 +11,7 @@ from typing import Self
 
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.reconcile.intent import Intent
-from deepseek_operator.reconcile.observe import EtcdSeen, EtcdView, MemberSeen, Now, Observed
+from deepseek_operator.reconcile.observe import EtcdSeen, EtcdView, MemberSeen, Now, Observed, Obstacle
 from deepseek_operator.reconcile.plan import Plan, plan
 from deepseek_operator.reconcile.status import with_events
 from deepseek_runtime.contract.names import Member, Role
@@ -54,6 +54,7 @@ class World:
         self.view = EtcdView(listed_at=0.0)
         self.status = JobStatus()
         self.etcd: EtcdSeen | None = None
+        self.obstacle: Obstacle | None = None
         self.time = 100.0
 
     # what happens
@@ -162,7 +163,7 @@ class World:
 
     def seen(self) -> Observed:
         ordered = tuple(self.members[key] for key in sorted(self.members))
-        return Observed(ordered, self.view, self.status, Now(EPOCH + self.time, self.time), self.etcd)
+        return Observed(ordered, self.view, self.status, Now(EPOCH + self.time, self.time), self.etcd, self.obstacle)
 
     def plan(self) -> Plan:
         return plan(self.intent, self.seen())
@@ -205,7 +206,8 @@ class World:
         raise AssertionError(f"does not settle: {done[-8:]}, {made.events[-3:]}")
 
     def _make(self, member: Member) -> None:
-        assert member not in self.members
+        known = self.members.get(member)
+        assert known is None or not known.made
         pid = 1000 + len(self.members)
         self.members[member] = MemberSeen(
             member.role, member.index, member.incarnation, "running", pid=pid, started=str(pid), since=EPOCH + self.time

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from deepseek_operator.api.status import MemberStatus
 from deepseek_operator.executors.processes import Ended, Process, Watch, leaders_with
-from deepseek_operator.reconcile.observe import MemberSeen
+from deepseek_operator.reconcile.observe import MemberSeen, Obstacle
 from deepseek_operator.reconcile.plan import Plan
 from deepseek_runtime.contract.exit_codes import CRASHED, OK
 from deepseek_runtime.contract.names import ENV_EXIT_FILE, ENV_INCARNATION, ENV_INDEX, ENV_ROLE, Member, Role
@@ -96,6 +96,9 @@ class LocalExecutor:
     def observe(self) -> tuple[MemberSeen, ...]:
         with self._lock:
             return tuple(self._held[member].seen for member in sorted(self._held))
+
+    def obstacle(self) -> Obstacle | None:
+        return None
 
     def apply(self, plan: Plan) -> None:
         self._delete(plan.delete)

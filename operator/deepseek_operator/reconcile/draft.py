@@ -83,6 +83,10 @@ class Draft:
         self.create.append(member)
         return member
 
+    def make_again(self, member: MemberSeen) -> None:
+        """Of one that could not be made: the same number, for nobody has ever had it."""
+        self.create.append(member.member)
+
     def ask_to_leave(self, member: MemberSeen) -> None:
         if member.alive and not member.terminating and member.member not in self.delete:
             self.terminate.append(member.member)
@@ -91,8 +95,12 @@ class Draft:
         if member.member not in self.delete:
             self.delete.append(member.member)
 
-    def leaving(self, member: MemberSeen) -> bool:
+    def asked(self, member: MemberSeen) -> bool:
+        """Whether it leaves because we want it to."""
         return member.terminating or member.member in self.terminate or member.member in self.delete
+
+    def leaving(self, member: MemberSeen) -> bool:
+        return bool(member.disrupted) or self.asked(member)
 
     def note(self, reason: str, message: str, *, warning: bool = False) -> None:
         kind = "Warning" if warning else "Normal"
@@ -122,7 +130,8 @@ class Draft:
 
     def plan(self) -> Plan:
         gone = set(self.delete)
-        kept = [m.member for m in self.seen.members if m.alive and m.member not in gone]
+        fresh = set(self.create)
+        kept = [m.member for m in self.seen.members if m.alive and m.member not in gone | fresh]
         left = [m for m in self.seen.members if m.member not in gone]
         over = self.over() or (self.intent.suspend and not self.create)
         wait = [max(0.0, at - self.now) for at in self.due]

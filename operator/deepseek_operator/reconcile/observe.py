@@ -48,6 +48,19 @@ class Now:
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a member, or a whole job, cannot start. reason: of the condition Blocked, with a page in docs/reasons/."""
+
+    reason: str
+    message: str
+    """What was found: one sentence without a full stop."""
+    remedy: str
+    """What to do, as an order."""
+    after: float = 0.0
+    """Not told before this time (seconds since the Unix epoch): it may pass by itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class MemberSeen:
     """A member as its executor sees it. A gone one is listed until a plan deletes it: each end is judged once."""
 
@@ -68,8 +81,16 @@ class MemberSeen:
     started: str = ""
     since: float = 0.0
     """When it was made, seconds since the Unix epoch."""
-    waiting: str = ""
-    """Why it cannot start, in the executor's words."""
+    generation: str = ""
+    """Of the user's intent that it was made for; empty where that is not known."""
+    made: bool = True
+    """False: it could not be made yet; to create it again is to try again."""
+    waiting: Obstacle | None = None
+    """Why it cannot start."""
+    node_lost: bool = False
+    """Its node says nothing any more. Alone that is no death: see policies/nodes.py."""
+    disrupted: str = ""
+    """Why it leaves or left, if that is neither its own fault nor our doing: `its node n1 is lost`."""
 
     @property
     def member(self) -> Member:
@@ -121,6 +142,8 @@ class Observed:
     now: Now
     etcd: EtcdSeen | None = None
     """None: etcd is not ours to start."""
+    obstacle: Obstacle | None = None
+    """Why no member may be created at all; those that live go on."""
 
     def living(self, role: Role) -> list[MemberSeen]:
         return [m for m in self.members if m.role == role and m.alive]
@@ -148,7 +171,12 @@ class Source(Protocol):
 
 
 def observe(
-    members: Iterable[MemberSeen], view: Source | None, status: JobStatus, now: Now, etcd: EtcdSeen | None = None
+    members: Iterable[MemberSeen],
+    view: Source | None,
+    status: JobStatus,
+    now: Now,
+    etcd: EtcdSeen | None = None,
+    obstacle: Obstacle | None = None,
 ) -> Observed:
     """Joins what the executor, one prefix watch and the last status say. `view` None: etcd has never answered."""
     if view is None:
@@ -165,4 +193,4 @@ def observe(
             listed_at=view.listed_at,
         )
     ordered = sorted(members, key=lambda m: (m.role, m.index, m.incarnation))
-    return Observed(tuple(ordered), known, status, now, etcd)
+    return Observed(tuple(ordered), known, status, now, etcd, obstacle)

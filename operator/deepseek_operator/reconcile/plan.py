@@ -7,7 +7,7 @@ written; whoever is gone is judged before a seat is filled; a seat is filled bef
 from deepseek_operator.reconcile.draft import Draft, Plan
 from deepseek_operator.reconcile.intent import Intent
 from deepseek_operator.reconcile.observe import Observed
-from deepseek_operator.reconcile.policies import elastic, lifecycle, recoveries, restart, terms
+from deepseek_operator.reconcile.policies import elastic, lifecycle, nodes, recoveries, restart, terms
 from deepseek_operator.reconcile.policies import suspend as suspension
 from deepseek_operator.reconcile.status import describe
 
@@ -17,6 +17,7 @@ __all__ = ["Plan", "plan"]
 def plan(intent: Intent, seen: Observed) -> Plan:
     """What has to happen now for `intent`, given what is seen. Times are those of `seen.now`."""
     draft = Draft(intent, seen, seen.status)
+    nodes.lost(draft)
     lifecycle.absorb(draft)
     if not draft.over():
         _decide(draft)

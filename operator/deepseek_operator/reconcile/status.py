@@ -41,13 +41,24 @@ def describe(draft: Draft) -> None:
     draft.change(columns=_columns(draft))
     sayings = _sayings(draft)
     conditions = draft.status.conditions
+    _tell_blocked(draft, sayings)
     for said in sayings:
+        page = f" (docs/reasons/{said.reason}.md)" if said.type == "Blocked" and said.true else ""
         conditions = set_condition(
-            conditions, said.type, said.true, said.reason, said.message,
+            conditions, said.type, said.true, said.reason, said.message + page,
             now=draft.now, generation=draft.intent.observed_generation,
         )  # fmt: skip
     message = _why(draft, {s.type: s for s in sayings})
     draft.change(conditions=conditions, phase=derive_phase(conditions), message=message)
+
+
+def _tell_blocked(draft: Draft, sayings: list[Saying]) -> None:
+    """An event when something begins to block. What the store does, the chief tells itself."""
+    said = next(s for s in sayings if s.type == "Blocked")
+    before = get(draft.status.conditions, "Blocked")
+    known = before is not None and (before.status, before.reason) == ("True", said.reason)
+    if said.true and not known and said.reason not in ("StoreUnreachable", "CheckpointFailed"):
+        draft.note(said.reason, said.message, warning=True)
 
 
 def _members(draft: Draft) -> Iterator[MemberStatus]:
@@ -67,9 +78,12 @@ def _members(draft: Draft) -> Iterator[MemberStatus]:
             pid=member.pid,
             started=member.started,
             trained=registration.trained if registration else before.trained if before else 0,
-            terminating=draft.leaving(member),
+            terminating=draft.asked(member),
         )
+    seen = {m.member for m in draft.seen.members}
     for new in draft.create:
+        if new in seen:
+            continue
         yield MemberStatus(role=new.role, index=new.index, incarnation=new.incarnation, phase="starting")
 
 
@@ -166,9 +180,9 @@ def _degraded(draft: Draft, leaving: bool) -> Saying:
 
 
 def _blocked(draft: Draft) -> Saying:
-    for member in draft.seen.members:
-        if member.waiting:
-            return Saying("Blocked", True, "CannotStart", f"{member.role} {member.index}: {member.waiting}")
+    obstacle = _obstacle(draft)
+    if obstacle is not None:
+        return obstacle
     store = _store_blocks(draft)
     if store is not None:
         return store
@@ -185,6 +199,22 @@ def _blocked(draft: Draft) -> Saying:
             text = f"{member.role} {member.index} has not registered within {REGISTERS_WITHIN:g} s"
             return Saying("Blocked", True, "NotRegistered", f"{text}. {_look(draft, member.role, member.index)}")
     return Saying("Blocked", False, "NothingBlocks")
+
+
+def _obstacle(draft: Draft) -> Saying | None:
+    """What the executor says: first what keeps everybody from starting, then whoever cannot."""
+    whole = draft.seen.obstacle
+    if whole is not None:
+        return Saying("Blocked", True, whole.reason, f"{whole.message}. {whole.remedy}")
+    for member in draft.seen.members:
+        found = member.waiting
+        if found is None or not member.alive or draft.leaving(member):
+            continue
+        if draft.now >= found.after:
+            text = f"{member.role} {member.index}: {found.message}. {found.remedy}"
+            return Saying("Blocked", True, found.reason, text)
+        draft.wake_at(found.after)
+    return None
 
 
 def _store_blocks(draft: Draft) -> Saying | None:
@@ -208,7 +238,7 @@ def _silent(draft: Draft, member: MemberSeen) -> bool:
     """Alive, in contact with nobody: never registered in its first minute, although etcd answers."""
     view, now = draft.seen.view, draft.seen.now
     known = {Member(m.role, m.index, m.incarnation) for m in draft.status.members if m.phase == "running"}
-    if not member.alive or draft.leaving(member) or not view.fresh or member.member in known:
+    if member.phase != "running" or draft.leaving(member) or not view.fresh or member.member in known:
         return False
     late = member.since + REGISTERS_WITHIN
     if now.wall >= late:

@@ -7,7 +7,7 @@ import pytest
 from builders.world import World
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.loop import Queue, Round
-from deepseek_operator.reconcile.observe import MemberSeen, Now
+from deepseek_operator.reconcile.observe import MemberSeen, Now, Obstacle
 from deepseek_operator.reconcile.plan import Plan
 from deepseek_runtime.contract.records import Command, Progress, TermRecord
 from deepseek_runtime.membership import Unavailable, View
@@ -42,6 +42,9 @@ class Place:
 
     def observe(self) -> tuple[MemberSeen, ...]:
         return self.world.seen().members
+
+    def obstacle(self) -> Obstacle | None:
+        return self.world.obstacle
 
     def apply(self, plan: Plan) -> None:
         view = self.world.view

@@ -7,13 +7,25 @@ from deepseek_operator.reconcile.draft import Draft
 from deepseek_operator.reconcile.policies.restart import backoff, waiting
 from deepseek_runtime.contract.names import ROLES, Role
 
+TRIED_AGAIN = 5.0
+"""Seconds until a member that could not be made is tried again."""
+
 
 def fill(draft: Draft) -> None:
-    """Creates a member for every empty seat whose back-off is over."""
+    """Creates a member for every empty seat whose back-off is over; nobody while an obstacle stands in all ways."""
+    if draft.seen.obstacle is not None:
+        return
     for role in ROLES:
         for index in range(draft.intent.desired(role)):
-            if draft.holder(role, index) is None and _may(draft, role, index):
-                draft.new_member(role, index)
+            holder = draft.holder(role, index)
+            if holder is None:
+                if _may(draft, role, index):
+                    draft.new_member(role, index)
+            elif not holder.made and not draft.leaving(holder):
+                if draft.now >= holder.since + TRIED_AGAIN:
+                    draft.make_again(holder)
+                else:
+                    draft.wake_at(holder.since + TRIED_AGAIN)
 
 
 def _may(draft: Draft, role: Role, index: int) -> bool:

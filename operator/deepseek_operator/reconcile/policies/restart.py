@@ -73,7 +73,9 @@ def _expected(draft: Draft, member: MemberSeen) -> bool:
 
 
 def _perhaps_finished(draft: Draft, member: MemberSeen) -> bool:
-    if member.exit is None or member.exit.code != OK or member.exit.reason == "Drained" or member.ended is None:
+    if member.exit is None or member.exit.code != OK or member.ended is None:
+        return False
+    if member.exit.reason == "Drained" or member.disrupted:
         return False
     until = member.ended + FINISHED_GRACE
     if draft.now >= until:
@@ -116,12 +118,23 @@ def _ended(draft: Draft, member: MemberSeen) -> None:
     )
     if record is not None and is_users_mistake(record.code):
         draft.fail(record.code, record.reason, _told(member, failure.message or record.reason), failure)
+    elif member.disrupted:
+        _disrupted(draft, member, failure)
     elif _repeated(draft, member):
         where = "" if record is None or record.range is None else f" in range {record.range}"
         message = f"{failure.message or failure.reason} (the same{where} twice)"
         draft.fail(USER_CODE, failure.reason, _told(member, message), failure)
     else:
         _count(draft, member, failure)
+
+
+def _disrupted(draft: Draft, member: MemberSeen, failure: Failure) -> None:
+    """Drained with its node, deleted, preempted, lost with its node: replaced at once, and no try is used up."""
+    if member.exit is None or member.exit.code != OK:
+        reason = "NodeLost" if member.node_lost else failure.reason
+        draft.change(last_failure=failure.model_copy(update={"reason": reason, "message": member.disrupted}))
+    draft.note("MemberDisrupted", f"{member.member}: {member.disrupted}; it is replaced at once", warning=True)
+    recoveries.lost(draft, member, member.disrupted)
 
 
 def how_killed(member: MemberSeen) -> str:
