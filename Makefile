@@ -10,7 +10,7 @@ BENCHES := $(subst _,-,$(basename $(notdir $(filter-out tests/bench/\_%,$(wildca
 
 export KILL
 
-.PHONY: help setup demo test check format bench lock wheel-test clean
+.PHONY: help setup demo test check format bench lock wheel-test images clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench-%: setup
 
 wheel-test: setup ## Build the wheel and install it with [local] for every Python of this machine
 	@$(BIN)/python scripts/wheel_test.py
+
+images: ## Build the images with docker or buildah (WHEELS=folder for torch's CPU build; ARCHIVES=folder: OCI archives)
+	@scripts/images.sh
 
 lock: ## Resolve pyproject.toml into requirements*.lock anew (UPGRADE=1: to the newest versions)
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
