@@ -4,6 +4,7 @@ The transport and the credentials are the `kubernetes` client's; its generated m
 through as it is, with the fields of newer versions in it. Used from several threads.
 """
 
+import copy
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -89,6 +90,12 @@ class Api:
 
     def close(self) -> None:
         self._pool.clear()
+
+    def within(self, seconds: float) -> "Api":
+        """The same, its calls bounded by `seconds`."""
+        bounded = copy.copy(self)
+        bounded._timeout = max(0.05, seconds)
+        return bounded
 
     def get(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         try:
