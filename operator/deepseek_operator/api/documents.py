@@ -24,6 +24,8 @@ _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0o[0-7_]+)")
 _FLOAT = re.compile(
     r"[-+]?(?:(?:0|[1-9][0-9_]*)(?:\.[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
+_LONG = 24
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _HINTS = (
     ("found character '\\t'", "indent with spaces: YAML forbids tabs"),
     ("mapping values are not allowed", "keys of one mapping equally far in, and quotes around a value that holds ': '"),
@@ -148,7 +150,7 @@ class _Builder:
                     self._problem(key_node, path, f"the key {name} is not text", "put it in quotes", "type")
                 )
                 continue
-            key = str(key_node.value)
+            key = self._text(key_node, path)
             here = (*path, key)
             if key in seen:
                 message = f"is given twice; the first stands in line {seen[key]}"
@@ -168,7 +170,7 @@ class _Builder:
                 yield source
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> object:
-        tag, text = node.tag.removeprefix(_PREFIX), str(node.value)
+        tag, text = node.tag.removeprefix(_PREFIX), self._text(node, path)
         match tag:
             case "str":
                 return text
@@ -182,7 +184,7 @@ class _Builder:
                 number = float(text.lower().replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
                 if not math.isfinite(number):
                     self.problems.append(
-                        self._problem(node, path, f"{text} is not a finite number", "a finite number", "range")
+                        self._problem(node, path, f"{_number(text)} is not a finite number", "a finite number", "range")
                     )
                     return 0.0
                 return number
@@ -192,19 +194,37 @@ class _Builder:
                 )
                 return text
 
+    def _text(self, node: yaml.ScalarNode, path: Path) -> str:
+        """With surrogates in pairs as JSON writes them joined; half a pair is no character, and no file can hold it."""
+        text = str(node.value)
+        half = _SURROGATE.search(text)
+        if half is None:
+            return text
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        half = _SURROGATE.search(text)
+        if half is not None:
+            message = f"holds \\u{ord(half[0]):04x}, which is no character by itself"
+            self.problems.append(self._problem(node, path, message, "the character itself, or both halves", "type"))
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+
     def _whole(self, node: yaml.ScalarNode, text: str, path: Path) -> int:
         sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.lstrip("+"))
         base = {"0x": 16, "0o": 8}.get(digits[:2], 10)
         number = sign * int(digits[2:] if base != 10 else digits, base) if len(digits) < 40 else sign * 10**40
         if not -(2**63) <= number < 2**63:
-            message = f"{shown(text)} does not fit 64 bits"
-            self.problems.append(self._problem(node, path, message, "a smaller number, or quotes around it", "range"))
+            message = f"{_number(text)} does not fit 64 bits"
+            right = "a smaller number, or quotes around it"
+            self.problems.append(self._problem(node, path, message, right, "range"))
             return 0
         return number
 
     def _problem(self, node: yaml.Node, path: Path, message: str, right: str, kind: str = "yaml") -> Problem:
         place = _place(node)
         return Problem(kind, spell(path), message, right, None, "", self.file, place.line, place.column)  # type: ignore[arg-type]
+
+
+def _number(text: str) -> str:
+    return text if len(text) <= _LONG else f"{text[:12]}... ({len(text)} characters)"
 
 
 def _place(node: yaml.Node) -> Place:

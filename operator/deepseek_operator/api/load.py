@@ -5,12 +5,14 @@ job = read_job(stored)                     # tolerant: for what a cluster or a s
 """
 
 import difflib
+import errno
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 from pydantic import ValidationError
@@ -47,8 +49,12 @@ class Manifest:
 def load_manifest(file: str | Path) -> Manifest:
     """Reads a manifest for this machine. Raises ManifestError with everything that is wrong."""
     path = Path(file)
-    text = _read(path)
-    return parse_manifest(text, str(file), path.absolute().parent)
+    return parse_manifest(_read(path), str(file), path.absolute().parent)
+
+
+def read_manifest(stream: BinaryIO, file: str = "<stdin>") -> Manifest:
+    """The same from a stream; relative paths are relative to the working folder. Raises ManifestError, OSError."""
+    return parse_manifest(read_text(stream, file), file, Path.cwd())
 
 
 def parse_manifest(text: str, file: str, folder: Path) -> Manifest:
@@ -108,17 +114,30 @@ def dump_job(job: DeepseekJob) -> str:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > documents.MAX_BYTES:
-            message = f"is larger than {documents.MAX_BYTES // 2**20} MiB"
-            raise ManifestError([Problem("yaml", "", message, "a manifest; data belongs elsewhere", file=str(path))])
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        message = f"is not UTF-8 text (byte {error.object[error.start]:#04x})"
-        raise ManifestError([Problem("yaml", "", message, "text in UTF-8", file=str(path), line=line)]) from error
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        # Not blocking: a named pipe that nobody writes to is an empty file, not one to be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(descriptor, True)
+        with open(descriptor, "rb") as file:
+            return read_text(file, str(path))
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         raise ManifestError([Problem("missing", "", message, _nearby(path), file=str(path))]) from error
+
+
+def read_text(stream: BinaryIO, file: str) -> str:
+    """The text of a manifest; of a stream without end no more than one can hold. Raises ManifestError, OSError."""
+    content = stream.read(documents.MAX_BYTES + 1)
+    if len(content) > documents.MAX_BYTES:
+        message = f"is larger than {documents.MAX_BYTES // 2**20} MiB"
+        raise ManifestError([Problem("yaml", "", message, "a manifest; data belongs elsewhere", file=file)])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        message = f"is not UTF-8 text (byte {content[error.start]:#04x})"
+        raise ManifestError([Problem("yaml", "", message, "text in UTF-8", file=file, line=line)]) from error
 
 
 def _nearby(path: Path) -> str:

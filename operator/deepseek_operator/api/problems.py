@@ -90,4 +90,6 @@ def shown(value: object) -> str:
     if isinstance(value, list):
         return "a list"
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    if len(text) <= _SHOWN:
+        return text
+    return text[: _SHOWN - 4] + '..."' if isinstance(value, str) else text[: _SHOWN - 3] + "..."

@@ -27,6 +27,8 @@ _REFUSED = {
     "is a view of something else, not a store",
 )  # fmt: skip
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
+_COMMON = ("file", *EXTRAS, "webdav", "sftp", "hdfs", "abfs")
+"""Meant already where half of the letters agree; of the rest hardly anybody has heard."""
 CHECK_SECONDS = 20.0
 
 
@@ -53,6 +55,8 @@ def judge_uri(uri: str, field: str) -> Problem | None:
     if scheme is None:
         return None
     if scheme in ("file", "local"):
+    if re.search(r"[\x00-\x1f\x7f]", uri):
+        return _bad(uri, field, "holds a control character", _examples())
         if re.match(r"^[a-z]+://[^/]", uri, re.IGNORECASE):
             return _bad(uri, field, "names a host between '//' and the path", "file:/// and the path, or the bare path")
         return None
@@ -60,7 +64,7 @@ def judge_uri(uri: str, field: str) -> Problem | None:
         return _bad(uri, field, f"{scheme} {_REFUSED[scheme]}", _examples())
     known = _known()
     if known is not None and scheme not in known:
-        near = difflib.get_close_matches(scheme, ["file", *known], 1, 0.5)
+        near = difflib.get_close_matches(scheme, _COMMON, 1, 0.5) or difflib.get_close_matches(scheme, known, 1, 0.6)
         meant = f"; did you mean {near[0]}?" if near else ""
         return _bad(uri, field, f"the scheme {scheme} is not known{meant}", _examples())
     if "::" in uri:

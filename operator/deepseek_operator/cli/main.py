@@ -4,6 +4,7 @@ Exit codes: docs/reference/exit-codes.md. No error ends in a traceback of ours u
 """
 
 import importlib
+import io
 import os
 import sys
 import time
@@ -54,6 +55,9 @@ class Commands(click.Group):
     ) -> NoReturn:
         arguments = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # whatever a name holds, it can be said
+                stream.reconfigure(errors="backslashreplace")
         debug = "--debug" in arguments or bool(os.environ.get("DSJ_DEBUG"))
         sys.exit(_guarded(lambda: super(Commands, self).main(arguments, prog_name, **extra), debug))
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from deepseek_operator import launch
 from deepseek_operator.api.job import DeepseekJob
-from deepseek_operator.api.load import Manifest, load_manifest, parse_manifest
+from deepseek_operator.api.load import Manifest, load_manifest, read_manifest
 from deepseek_operator.cli.answer import hint, output_option, say, say_json, say_json_line, unicode_out
 from deepseek_operator.cli.errors import INTERRUPTED, STOPPED, TERMINATED, Refused
 from deepseek_operator.cli.following import code_of, follow
@@ -67,7 +67,7 @@ def run(job: str, detach: bool, resume: bool, anew: bool, name: str | None, no_v
 def _manifest(job: str, name: str | None) -> Manifest:
     """Raises ManifestError, Refused."""
     if job == STDIN:
-        manifest = parse_manifest(sys.stdin.read(), "<stdin>", Path.cwd())
+        manifest = read_manifest(sys.stdin.buffer)
     else:
         manifest = load_manifest(job)
     for note in manifest.notes:

@@ -2,12 +2,11 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from deepseek_operator.api.load import Manifest, load_manifest, parse_manifest
+from deepseek_operator.api.load import Manifest, load_manifest, read_manifest
 from deepseek_operator.api.problems import ManifestError, Problem, exit_code_of
 from deepseek_operator.api.storage import check_store
 from deepseek_runtime.contract.names import COMMAND
@@ -40,10 +39,7 @@ def validate(files: tuple[str, ...], output: str, check_store: bool) -> None:
 def _judge(file: str, reach_store: bool) -> dict[str, Any]:
     """file, job (None when it cannot be read), notes and problems of one manifest."""
     try:
-        if file == STDIN:
-            manifest = parse_manifest(sys.stdin.read(), "<stdin>", Path.cwd())
-        else:
-            manifest = load_manifest(file)
+        manifest = read_manifest(sys.stdin.buffer) if file == STDIN else load_manifest(file)
     except ManifestError as error:
         return {"file": file, "job": None, "notes": [], "problems": list(error.problems)}
     problem = _reach(manifest) if reach_store else None

@@ -66,7 +66,7 @@ CASES: dict[Kind, list[tuple[str, str, str]]] = {
         ("steps beyond all bounds", RIGHT.replace("steps: 100", "steps: 10000000000000"),
          "job.yaml:8: spec.training.steps: 10000000000000 is too large; right: a whole number from 1 to 1000000000000"),
         ("beyond 64 bits", with_training("seed: 99999999999999999999"),
-         'job.yaml:9: spec.training.seed: "99999999999999999999" does not fit 64 bits; '
+         'job.yaml:9: spec.training.seed: 99999999999999999999 does not fit 64 bits; '
          "right: a smaller number, or quotes around it"),
         ("NaN", with_training("optimizer:", "  lr: .nan"),
          "job.yaml:10: spec.training.optimizer.lr: .nan is not a finite number; right: a finite number"),

@@ -41,6 +41,7 @@ def test_paths_become_absolute_uris(uri: str, absolute: str) -> None:
         ("zip://a::s3://b/c", "zip is a view of something else, not a store"),
         ("s3://a::s3://b/c", "chains two stores"),
         ("gss://a", "the scheme gss is not known; did you mean gs?"),
+        ("foo://x", "the scheme foo is not known"),
     ],
 )
 def test_other_uris_are_told_what_is_wrong(uri: str, message: str) -> None:
@@ -48,6 +49,13 @@ def test_other_uris_are_told_what_is_wrong(uri: str, message: str) -> None:
     assert problem is not None
     assert problem.kind == "scheme"
     assert problem.message == f'"{uri}": {message}'
+
+
+@pytest.mark.parametrize("uri", ["a\0b", "file:///a\nb", "s3://b/\x7f"])
+def test_a_control_character_is_no_part_of_a_place(uri: str) -> None:
+    problem = storage.judge_uri(uri, "spec.x")
+    assert problem is not None
+    assert "holds a control character" in problem.message
 
 
 @pytest.mark.parametrize("uri,package,extra", [("s3://b/c", "s3fs", "s3"), ("gs://b/c", "gcsfs", "gcs")])

@@ -76,3 +76,33 @@ def test_what_is_no_yaml_is_told_with_its_line(text: str) -> None:
 def test_unknown_tags_are_told() -> None:
     _, (problem,) = read_documents("a: !secret x\n", "f")
     assert str(problem) == 'f:1: a: "x" does not fit its tag !secret; right: no tag'
+
+
+@pytest.mark.parametrize(
+    "text,field",
+    [
+        ('a: "x\\udcff"', "a"),
+        ('a: {b: [1, "\\ud800"]}', "a.b[1]"),
+        ('a: {"\\udfff": 1}', "a"),
+        ('a: "\\ude00\\ud83d"', "a"),
+    ],
+)
+def test_half_a_character_is_told_with_its_place(text: str, field: str) -> None:
+    (document,), (problem,) = read_documents(f"# first\n{text}\n", "f")
+    assert (problem.field, problem.line, problem.kind) == (field, 2, "type")
+    assert "which is no character by itself" in str(problem)
+    str(document.value).encode()
+    str(problem).encode()
+
+
+def test_halves_in_a_pair_are_the_character_as_json_writes_it() -> None:
+    (document,), problems = read_documents('a: "\\ud83d\\ude00"', "f")
+    assert not problems
+    assert document.value == {"a": "\N{GRINNING FACE}"}
+
+
+@pytest.mark.parametrize("number", ["1" * 400, "-" + "1" * 400, "0x" + "f" * 400, "1" * 400 + ".5", "9" * 30 + "e999"])
+def test_a_number_beyond_all_bounds_is_shown_short(number: str) -> None:
+    _, (problem,) = read_documents(f"steps: {number}", "f")
+    assert problem.message.startswith(f"{number[:12]}... ({len(number)} characters) ")
+    assert len(str(problem)) < 140

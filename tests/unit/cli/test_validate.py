@@ -1,6 +1,8 @@
 """`dsj validate`: text for people, JSON for programs, exit codes for scripts."""
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,41 @@ def test_standard_input(folder: Path) -> None:
     result = CliRunner().invoke(validate, ["-"], input=RIGHT)
     assert result.exit_code == OK
     assert CliRunner().invoke(validate, ["-"], input="a: [").output.startswith("<stdin>:1: cannot be read as YAML")
+
+
+def test_standard_input_that_is_no_text(folder: Path) -> None:
+    result = CliRunner().invoke(validate, ["-"], input=b"a: b\nc: \xff")
+    assert result.exit_code == CONFIG
+    assert result.output.startswith("<stdin>:2: is not UTF-8 text")
+
+
+def test_a_pipe_and_a_device_are_not_waited_for(folder: Path) -> None:
+    os.mkfifo("pipe")
+    result = CliRunner().invoke(validate, ["pipe", "/dev/zero"])
+    assert result.exit_code == CONFIG
+    assert "pipe:" in result.output
+    assert "/dev/zero: is larger than 4 MiB" in result.output
+
+
+def test_a_pipe_that_is_written_to_is_read(folder: Path) -> None:
+    """`dsj validate <(helm template ...)`"""
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)  # so that the writer may open it
+    with open("pipe", "w") as writer:
+        writer.write(RIGHT)
+        writer.flush()
+        threading.Timer(0.1, writer.close).start()
+        result = CliRunner().invoke(validate, ["pipe"])
+    os.close(reader)
+    assert result.exit_code == OK, result.output
+
+
+def test_half_a_character_anywhere_is_told_and_printed(folder: Path) -> None:
+    for name, text in (("kind", RIGHT.replace("DeepseekJob", '"\\ud800"')), ("seed", with_training('seed: "\\udcff"'))):
+        (folder / "job.yaml").write_text(text)
+        done = [CliRunner().invoke(validate, ["job.yaml", "-o", form]) for form in ("text", "json")]
+        assert [one.exit_code for one in done] == [CONFIG, CONFIG]
+        assert f"{name}: holds" in done[0].output
 
 
 def test_the_store_is_reached_only_when_asked(folder: Path) -> None:
