@@ -6,6 +6,7 @@ show half of one: there a file is uploaded under a temporary name and moved.
 
 import posixpath
 import secrets
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Final, cast
@@ -83,6 +84,11 @@ class RemoteStore(Store):
         chosen = {"timeout": _SECONDS, "retry": False, **options}  # whoever calls tries again
         if isinstance(chosen.get("auth"), list):  # from JSON
             chosen["auth"] = tuple(chosen["auth"])
+        if isinstance(chosen.get("verify"), str):  # a file of certificates; httpx wants them read
+            try:
+                chosen["verify"] = ssl.create_default_context(cafile=chosen["verify"])
+            except OSError as error:
+                raise StoreError("scheme", f"{public}: the certificates {chosen['verify']}: {error}") from error
         if parts.username is not None and "auth" not in chosen:
             chosen["auth"] = (unquote(parts.username), unquote(parts.password or ""))
         host = parts.netloc.rpartition("@")[2]

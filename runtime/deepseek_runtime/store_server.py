@@ -1,0 +1,237 @@
+"""The chart's own store: a WebDAV server on one folder, for jobs that name no storage.
+
+    python -m deepseek_runtime.store_server --folder /data --key /etc/dsj/store/key --tls /etc/dsj/tls
+
+A user is a job: its name is the job's uid, its password HMAC-SHA256(key, uid), so nothing is kept about users. Each
+sees its own folder alone: /<uid> or /<namespace>/<job>/<uid>. The user `admin` (password by the same rule) sees all.
+GET /healthz needs no user: 200 while files can be written, 503 when they cannot.
+"""
+
+import argparse
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+_log = logging.getLogger(__name__)
+
+ADMIN: Final = "admin"
+PORT: Final = 8443
+THREADS: Final = 16
+TIMEOUT: Final = 30
+"""Seconds that a client may stay silent in the middle of a request."""
+_UID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{7,63}")
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_RENEWED: Final = 60.0
+"""Seconds between looks at the certificate."""
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+class StoreServerError(Exception):
+    """It cannot be started; the message is for people."""
+
+
+def password(key: bytes, user: str) -> str:
+    """What `user` (a job's uid, or `admin`) logs in with."""
+    return hmac.new(key, user.encode(), hashlib.sha256).hexdigest()
+
+
+def own_folder(user: str, path: str) -> str | None:
+    """The folder of `user` that `path` lies in, without slashes around it; None when it lies in none.
+
+    path: as HTTP has it, decoded. `admin` owns everything.
+    """
+    parts = [part for part in path.split("/") if part]
+    if any(part in (".", "..") or "\\" in part or "\0" in part for part in parts):
+        return None
+    if user == ADMIN:
+        return ""
+    if parts and parts[0] == user:
+        return user
+    if len(parts) >= 3 and parts[2] == user and all(_NAME.fullmatch(part) for part in parts[:2]):
+        return "/".join(parts[:3])
+    return None
+
+
+def _above(user: str, path: str) -> bool:
+    """Whether `path` may be /<namespace> or /<namespace>/<job> of somebody's folder."""
+    parts = [part for part in path.split("/") if part]
+    return user != ADMIN and user not in parts and 1 <= len(parts) <= 2 and all(_NAME.fullmatch(part) for part in parts)
+
+
+class Guard:
+    """Lets a request through when its user may see what it names; everything else ends here."""
+
+    def __init__(self, app: App, folder: Path, key: bytes) -> None:
+        self._app = app
+        self._folder = folder
+        self._key = key
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = str(environ.get("PATH_INFO", "/")).encode("latin-1").decode("utf-8", "replace")  # PEP 3333
+        if path == "/healthz":
+            return self._health(start_response)
+        user = self._user(str(environ.get("HTTP_AUTHORIZATION", "")))
+        if user is None:
+            return _answer(
+                start_response, "401 Unauthorized", "who are you?", ("WWW-Authenticate", 'Basic realm="store"')
+            )
+        if environ.get("REQUEST_METHOD") == "MKCOL" and _above(user, path):
+            # Clients make a folder's parents one by one; these are none of theirs, and come with the folder itself.
+            return _answer(start_response, "405 Method Not Allowed", "there is such a folder, or there will be")
+        own = own_folder(user, path)
+        target = environ.get("HTTP_DESTINATION")
+        if own is None or (target and own_folder(user, unquote(urlsplit(str(target)).path)) is None):
+            return _answer(start_response, "403 Forbidden", f"{user} has no rights here")
+        if own:
+            try:
+                (self._folder / own).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                return _answer(start_response, "507 Insufficient Storage", f"no folder can be made: {error.strerror}")
+        return self._app(environ, start_response)
+
+    def _user(self, header: str) -> str | None:
+        scheme, _, encoded = header.partition(" ")
+        if scheme.lower() != "basic":
+            return None
+        try:
+            user, _, given = base64.b64decode(encoded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+        if not _UID.fullmatch(user) and user != ADMIN:
+            return None
+        return user if hmac.compare_digest(given.encode(), password(self._key, user).encode()) else None
+
+    def _health(self, start_response: StartResponse) -> Iterable[bytes]:
+        if not os.access(self._folder, os.W_OK | os.X_OK):
+            return _answer(start_response, "503 Service Unavailable", "the folder cannot be written")
+        return _answer(start_response, "200 OK", f"{shutil.disk_usage(self._folder).free} bytes free")
+
+
+def _answer(start_response: StartResponse, status: str, text: str, *headers: tuple[str, str]) -> Iterable[bytes]:
+    body = text.encode() + b"\n"
+    start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), *headers])
+    return [body]
+
+
+def make_server(folder: Path, key: bytes, address: tuple[str, int], tls: Path | None = None) -> Any:
+    """A cheroot server, prepared (so that its `bind_addr` has the port) and not yet serving.
+
+    key: of the users' passwords, at least 16 bytes; tls: a folder with tls.crt and tls.key; None: in the clear.
+    Raises StoreServerError.
+    """
+    try:
+        from cheroot import wsgi
+        from cheroot.ssl.builtin import BuiltinSSLAdapter
+        from wsgidav.wsgidav_app import WsgiDAVApp
+    except ImportError as error:
+        raise StoreServerError(f"{error.name} is not installed: pip install 'deepseek-operator[store]'") from error
+    if len(key) < 16:
+        raise StoreServerError("the key is shorter than 16 bytes: nobody's passwords would be safe")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreServerError(f"{folder} cannot be made: {error.strerror}") from error
+    app = WsgiDAVApp(
+        {
+            "provider_mapping": {"/": str(folder)},
+            "simple_dc": {"user_mapping": {"*": True}},  # the guard has asked already
+            "http_authenticator": {"accept_basic": False, "accept_digest": False, "default_to_digest": False},
+            "dir_browser": {"enable": False},
+            "suppress_version_info": True,
+            "verbose": 0,
+            "logging": {"enable": False},
+            "lock_storage": False,
+            "property_manager": False,
+        }
+    )
+    server = wsgi.Server(address, Guard(app, folder, key), numthreads=THREADS, timeout=TIMEOUT)
+    if tls is not None:
+        try:
+            server.ssl_adapter = BuiltinSSLAdapter(str(tls / "tls.crt"), str(tls / "tls.key"))
+        except OSError as error:  # ssl.SSLError is one
+            raise StoreServerError(f"the certificate in {tls} cannot be used: {error}") from error
+    try:
+        server.prepare()
+    except OSError as error:
+        raise StoreServerError(f"cannot listen at {address[0]}:{address[1]}: {error}") from error
+    return server
+
+
+def _renew(server: Any, tls: Path, ended: threading.Event) -> None:
+    """New connections see the certificate that lies in `tls` now."""
+    seen = _stamp(tls)
+    while not ended.wait(_RENEWED):
+        now = _stamp(tls)
+        if now == seen:
+            continue
+        try:
+            server.ssl_adapter.context.load_cert_chain(str(tls / "tls.crt"), str(tls / "tls.key"))
+        except OSError as error:
+            _log.warning("the new certificate in %s cannot be used, the old one stays: %s", tls, error)
+            continue
+        seen = now
+        _log.info("the certificate in %s was renewed", tls)
+
+
+def _stamp(tls: Path) -> tuple[int, ...]:
+    try:
+        return tuple((tls / name).stat().st_mtime_ns for name in ("tls.crt", "tls.key"))
+    except OSError:  # between two versions of the volume
+        return ()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m deepseek_runtime.store_server", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="what is served")
+    parser.add_argument("--key", type=Path, required=True, help="file with the key of the users' passwords")
+    parser.add_argument("--tls", type=Path, help="folder with tls.crt and tls.key; without it: in the clear")
+    parser.add_argument("--host", default="0.0.0.0")
+    parser.add_argument("--port", type=int, default=PORT, help="0: a free one, which is printed")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("wsgidav").setLevel(logging.WARNING)
+    try:
+        key = given.key.read_bytes()
+    except OSError as error:
+        sys.stderr.write(f"store: the key {given.key} cannot be read: {error.strerror}\n")
+        return 66
+    try:
+        server = make_server(given.folder, key, (given.host, given.port), given.tls)
+    except StoreServerError as error:
+        sys.stderr.write(f"store: {error}\n")
+        return 78
+    ended = threading.Event()
+
+    def end(signum: int, frame: object) -> None:
+        ended.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    threading.Thread(target=server.serve, daemon=True).start()
+    if given.tls is not None:
+        threading.Thread(target=_renew, args=(server, given.tls, ended), daemon=True).start()
+    scheme = "http" if given.tls is None else "https"
+    sys.stdout.write(f"{scheme}://{server.bind_addr[0]}:{server.bind_addr[1]}\n")
+    sys.stdout.flush()
+    ended.wait()
+    server.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
