@@ -56,6 +56,7 @@ class JournaledJob:
         self.wire_truth = 0
         self.rolled_back: dict[int, Counter[int]] = {span: Counter() for span in range(spans)}
         self.saved: dict[Step, dict[int, SpanInside]] = {}
+        self.copied: dict[int, SpanInside] = {}
         self.space = Space.build([TensorSpec("w", (2 * spans, 8), "float32")], [], spans=spans, chunk=8)
         self.spans = {span: SpanInside(1) for span in range(spans)}
         self.save(0)
@@ -83,10 +84,16 @@ class JournaledJob:
             if spans is None or span in spans:
                 inside.skipped.add(g)
 
-    def save(self, step: int, parts: dict[int, SpanInside] | None = None) -> None:
-        """parts: what was copied of some spans before, so that the parts are not of one instant."""
+    def copy(self, span: int) -> None:
+        """For the next checkpoint, before the other spans: its parts are not of one instant."""
+        inside = self.spans[span]
+        self.copied[span] = inside.copy(inside.line, inside.ordinal)
+
+    def save(self, step: int) -> None:
         name = Step(self.term, step)
-        copies = {span: inside.copy(inside.line, inside.ordinal) for span, inside in self.spans.items()} | (parts or {})
+        for span in self.spans.keys() - self.copied.keys():
+            self.copy(span)
+        copies, self.copied = dict(sorted(self.copied.items())), {}
         self.saved[name] = copies
         refs = []
         for span, inside in copies.items():
@@ -113,6 +120,7 @@ class JournaledJob:
     def restore(self, name: Step, told: bool = True) -> None:
         """The next term: all go back to a checkpoint."""
         self.term += 1
+        self.copied = {}
         for span, inside in self.spans.items():
             copy = self.saved[name][span]
             self.rolled_back[span] += Counter(inside.pushed) - Counter(copy.pushed)

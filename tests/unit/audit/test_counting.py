@@ -1,5 +1,7 @@
 """What the audit says of a job whose journals and checkpoints were written by hand."""
 
+from collections.abc import Callable
+
 import pytest
 
 from builders.journals import PLAN, JournaledJob
@@ -46,24 +48,92 @@ def test_a_run_without_faults(job: JournaledJob) -> None:
     assert result.exact
 
 
-def test_a_range_that_no_span_has_is_lost(job: JournaledJob) -> None:
-    result = finish(job, without=(3,))
-    assert (result.samples_lost, result.samples_repeated, result.problems) == (8, 0, ())
-    assert not result.exact
+Act = Callable[[JournaledJob], object]
 
 
-def test_a_range_that_one_span_lacks_is_lost_once(job: JournaledJob) -> None:
-    job.push(3, [0, 2, 3])
-    job.push(4, [0])
-    result = finish(job, without=(3, 4))
-    assert result.samples_lost == 16
+def push(g: int, *spans: int) -> Act:
+    """On all spans unless some are named."""
+    return lambda job: job.push(g, spans or None)
 
 
-def test_what_was_applied_twice_is_repeated(job: JournaledJob) -> None:
-    job.push(3)
-    job.push(3, [1])
-    job.push(3, [1, 2])
-    assert finish(job).samples_repeated == 16  # three times on span 1
+def skip(g: int, *spans: int) -> Act:
+    return lambda job: job.skip(g, spans or None)
+
+
+def save(step: int) -> Act:
+    return lambda job: job.save(step)
+
+
+def copy(span: int) -> Act:
+    return lambda job: job.copy(span)
+
+
+def back_to(term: int, step: int) -> Act:
+    return lambda job: job.restore(Step(term, step))
+
+
+def go_on(job: JournaledJob) -> None:
+    job.go_on()
+
+
+def kill(job: JournaledJob) -> None:
+    job.kill(1)
+
+
+def zombie(job: JournaledJob) -> None:
+    """A server of the first term applies one more."""
+    job.write(0, {"g": 9, "worker": "worker-7-0", "sequence": 1, "term": 1, "spans": [[0, 1, 2]]})
+
+
+STORIES: dict[str, tuple[list[Act], tuple[int, ...], dict[str, float]]] = {
+    "no span has it": ([], (3,), {"samples_lost": 8}),
+    "one span lacks it: lost once": ([push(3, 0, 2, 3), push(4, 0)], (3, 4), {"samples_lost": 16}),
+    "applied twice, three times on span 1": ([push(3), push(3, 1), push(3, 1, 2)], (), {"samples_repeated": 16}),
+    "skipped": ([skip(5)], (), {"samples_skipped": 8}),
+    "half pushed and half skipped": ([push(5, 0, 1), skip(5, 2, 3)], (), {"samples_lost": 8}),
+    "rolled back, and done again": (
+        [push(0), save(2), push(1), push(2), kill, back_to(1, 2), push(2)], (),
+        {"samples_rolled_back": 16, "terms": 2, "pushes": 22, "residual_lost": 4 * (0.5 + 0.5)},
+    ),
+    "rolled back, and not done again": (
+        [push(0), save(2), push(1), back_to(1, 2)], (1,), {"samples_rolled_back": 8, "samples_lost": 8, "terms": 2},
+    ),
+    "rolled back twice to one checkpoint": (
+        [push(0), save(2), push(1), back_to(1, 2), push(1), back_to(1, 2)], (),
+        {"samples_rolled_back": 16, "terms": 3},
+    ),
+    # Span 0 was copied before range 1, the others after: after the restore it alone needs it again. Rolled back are 1
+    # on span 0 and 3 everywhere; 2 was on no span that lost it.
+    "parts of different instants": (
+        [push(0), copy(0), push(1), push(2, 1, 2), save(4), push(3), back_to(1, 4), push(1, 0), push(2, 0, 3)], (),
+        {"samples_rolled_back": 16, "terms": 2},
+    ),
+    # Spans 1 to 3 have range 1 from the checkpoint.
+    "done again where it was not lost": (
+        [push(0), copy(0), push(1), save(4), back_to(1, 4), push(1)], (),
+        {"samples_repeated": 8, "samples_rolled_back": 8, "terms": 2},
+    ),
+    "late pushes on a line that was given up": (
+        [push(0), save(2), back_to(1, 2), zombie], (), {"samples_rolled_back": 8, "terms": 2},
+    ),
+    "continued terms keep their line": (
+        [push(0), go_on, push(1), save(4), push(2), back_to(2, 4), push(3), go_on, go_on], (),
+        {"samples_rolled_back": 8, "terms": 5},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("acts,without,counted", STORIES.values(), ids=STORIES)
+def test_a_story_and_what_is_counted_of_it(
+    job: JournaledJob, acts: list[Act], without: tuple[int, ...], counted: dict[str, float]
+) -> None:
+    for act in acts:
+        act(job)
+    result = finish(job, without=without)
+    nothing = {"samples_lost": 0, "samples_repeated": 0, "samples_rolled_back": 0, "samples_skipped": 0, "terms": 1}
+    expected = {**nothing, "wire_bytes": job.wire_truth, "problems": (), **counted}
+    assert {name: getattr(result, name) for name in expected} == expected
+    assert result.exact == (counted.keys().isdisjoint({"samples_lost", "samples_repeated"}))
 
 
 def test_a_range_of_the_epochs_end_counts_its_own_samples(job: JournaledJob) -> None:
@@ -75,87 +145,12 @@ def test_a_range_of_the_epochs_end_counts_its_own_samples(job: JournaledJob) -> 
     assert (result.samples_total, result.samples_lost) == (38, 6)
 
 
-def test_rolled_back_to_a_checkpoint(job: JournaledJob) -> None:
-    job.push(0)
-    job.save(2)
-    job.push(1)
-    job.push(2)
-    job.kill(1)
-    job.restore(Step(1, 2))
-    job.push(2)
-    result = finish(job)
-    assert (result.samples_lost, result.samples_repeated, result.samples_rolled_back) == (0, 0, 16)
-    assert (result.pushes, result.terms, result.wire_bytes) == (22, 2, job.wire_truth)
-    assert result.residual_lost == 4 * (0.5 + 0.5)
-
-
-def test_a_roll_back_whose_ranges_nobody_repeats(job: JournaledJob) -> None:
-    job.push(0)
-    job.save(2)
-    job.push(1)
-    job.restore(Step(1, 2))
-    result = finish(job, without=(1,))
-    assert (result.samples_lost, result.samples_rolled_back) == (8, 8)
-
-
 def test_a_roll_back_that_was_none(job: JournaledJob) -> None:
     """Span 1 kept range 0 where all should have gone back, so nobody did it again there: not on its line, so lost."""
     job.push(0)
     job.restore(Step(1, 0))
     job.spans[1].pushed = [0]
     assert finish(job).samples_lost == 8
-
-
-def test_parts_of_different_instants(job: JournaledJob) -> None:
-    """Span 0 was copied before range 1, the others after: after the restore it alone needs it again."""
-    job.push(0)
-    early = {0: job.spans[0].copy(1, 1)}
-    job.push(1)
-    job.push(2, [1, 2])
-    job.save(4, early)
-    job.push(3)
-    job.restore(Step(1, 4))
-    job.push(1, [0])
-    job.push(2, [0, 3])
-    result = finish(job)
-    assert (result.samples_lost, result.samples_repeated) == (0, 0)
-    # 1 on span 0, 3 everywhere; 2 was on no span that lost it
-    assert result.samples_rolled_back == 16
-
-
-def test_done_again_everywhere_after_parts_of_different_instants(job: JournaledJob) -> None:
-    job.push(0)
-    early = {0: job.spans[0].copy(1, 1)}
-    job.push(1)
-    job.save(4, early)
-    job.restore(Step(1, 4))
-    job.push(1)  # spans 1 to 3 have it from the checkpoint
-    assert finish(job).samples_repeated == 8
-
-
-def test_a_zombies_late_pushes_are_on_no_line_that_counts(job: JournaledJob) -> None:
-    job.push(0)
-    job.save(2)
-    job.restore(Step(1, 2))
-    line = {"g": 9, "worker": "worker-7-0", "sequence": 1, "term": 1, "spans": [[0, 1, 2]]}
-    job.write(0, line)
-    result = finish(job)
-    assert (result.samples_repeated, result.samples_rolled_back, result.problems) == (0, 8, ())
-
-
-def test_a_continued_term_keeps_its_line(job: JournaledJob) -> None:
-    job.push(0)
-    job.go_on()
-    job.push(1)
-    job.save(4)
-    job.push(2)
-    job.restore(Step(2, 4))
-    job.push(3)
-    job.go_on()
-    job.go_on()
-    result = finish(job)
-    assert (result.samples_lost, result.samples_repeated, result.samples_rolled_back) == (0, 0, 8)
-    assert result.terms == 5
 
 
 def test_a_term_that_restored_and_never_opened(job: JournaledJob) -> None:
@@ -168,17 +163,6 @@ def test_a_term_that_restored_and_never_opened(job: JournaledJob) -> None:
     job.go_on(of=1)
     result = finish(job)
     assert (result.samples_lost, result.samples_repeated, result.samples_rolled_back) == (0, 0, 0)
-
-
-def test_two_roll_backs_to_one_checkpoint(job: JournaledJob) -> None:
-    job.push(0)
-    job.save(2)
-    job.push(1)
-    job.restore(Step(1, 2))
-    job.push(1)
-    job.restore(Step(1, 2))
-    result = finish(job)
-    assert (result.samples_lost, result.samples_repeated, result.samples_rolled_back) == (0, 0, 16)
 
 
 def test_deleted_checkpoints_are_not_needed(job: JournaledJob) -> None:
@@ -206,19 +190,6 @@ def test_the_store_says_what_the_journals_do_not(job: JournaledJob) -> None:
     job.clean(1)
     with pytest.raises(CannotCount, match="term 2 began from step 2 of term 1"):
         audited(job)
-
-
-def test_skipped_ranges_are_not_lost(job: JournaledJob) -> None:
-    job.skip(5)
-    result = finish(job)
-    assert (result.samples_lost, result.samples_skipped) == (0, 8)
-
-
-def test_half_pushed_and_half_skipped_is_lost(job: JournaledJob) -> None:
-    job.push(5, [0, 1])
-    job.skip(5, [2, 3])
-    result = finish(job)
-    assert (result.samples_lost, result.samples_skipped) == (8, 0)
 
 
 def test_a_job_that_still_runs(job: JournaledJob) -> None:

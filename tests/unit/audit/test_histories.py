@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders.journals import PLAN, JournaledJob, SpanInside
+from builders.journals import PLAN, JournaledJob
 from deepseek_runtime.audit import count, history
 from deepseek_runtime.checkpoint.memory import MemoryStore
 from deepseek_runtime.protocol.lineage import Base, Bases, Step
@@ -31,25 +31,23 @@ def test_the_audit_finds_what_is_there(operations: list[tuple[str, int, set[int]
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         job = JournaledJob(data, MemoryStore(f"memory://{folder}"), SPANS)
-        step, newest, early = 0, Step(1, 0), dict[int, SpanInside]()
+        step, newest = 0, Step(1, 0)
         for what, number, spans in operations:
             if what == "push":
                 job.push(number, spans)
             elif what == "copy":
-                early[number] = job.spans[number].copy(job.spans[number].line, job.spans[number].ordinal)
+                job.copy(number)
             elif what == "save":
                 step += 1
-                job.save(step, early)
-                newest, early = Step(job.term, step), {}
+                job.save(step)
+                newest = Step(job.term, step)
             elif what == "restore":
                 job.restore(newest)
-                early = {}
             elif what == "go on":
                 job.go_on()
             elif what == "kill":
                 job.kill(number, torn=number == 0)
                 job.restore(newest)  # what a killed server held is gone
-                early = {}
             elif what == "clean":
                 job.clean(number)
             elif what == "zombie" and job.term > 1 and job.spans[0].line == job.term:
