@@ -6,7 +6,7 @@ were given up, though their time and bytes were spent.
 
 import json
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -136,7 +136,7 @@ class _Reader:
             self._opened(int(_number(row, "step", self._step)))
         elif event == "CheckpointSaved":
             saved = _STEP.search(text)
-            self._mark("checkpoint", int(saved[1]) if saved else self._step, f"checkpoint of {text}")
+            self._saved(int(saved[1]) if saved else self._step, f"checkpoint of {text}")
         elif event == "WorkerLost":
             self._lost(text)
         elif event == "Evaluated":
@@ -168,6 +168,13 @@ class _Reader:
         )
         if not told:
             self._mark("worker", self._step, f"worker {lost[1]}: {lost[2]}")
+
+    def _saved(self, step: int, text: str) -> None:
+        """Where its step was reached: by the time that it is stored whole, the job is further."""
+        points = self._curves.points
+        place = bisect_left(points, step, key=lambda point: point.step)
+        wire = points[place].wire if place < len(points) else self._wire
+        self._curves.marks.append(Mark("checkpoint", step, wire, self._time, text))
 
     def _mark(self, kind: MarkKind, step: int, text: str, back_to: int | None = None) -> None:
         self._curves.marks.append(Mark(kind, step, self._wire, self._time, text, back_to))

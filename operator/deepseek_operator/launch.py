@@ -220,6 +220,8 @@ def _reopen(folder: StateFolder) -> None:
         raise StartRefused(f"the job {folder.name} has finished", "--replace deletes it and starts anew")
     if status.finished:
         status = reopened(status)
+    # What people see until the supervisor has looked; conditions carry the truth.
+    status = status.model_copy(update={"phase": "Starting", "message": ""})
     if not folder.members_live():
         # All gone at once, with their supervisor: the machine went down, and that is nobody's failure to be counted.
         status = status.model_copy(update={"members": ()})

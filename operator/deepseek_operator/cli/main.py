@@ -3,6 +3,7 @@
 Exit codes: docs/reference/exit-codes.md. No error ends in a traceback of ours unless --debug asks for it.
 """
 
+import errno
 import importlib
 import io
 import os
@@ -113,11 +114,19 @@ def _told(error: Exception, debug: bool) -> int:
         return CRASHED
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
-        Refused(f"{error.strerror}{where}", "--debug shows where this came from").show()
+        Refused(f"{error.strerror}{where}", _remedy(error)).show()
         return CRASHED
     said = " ".join(str(error).split())
     Refused(f"{type(error).__name__} in {COMMAND} itself: {said}", _written_down(error)).show()
     return CRASHED
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room there"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "give yourself the right to it; jobs lie in $XDG_STATE_HOME, which may name another folder"
+    return "--debug shows where this came from"
 
 
 def _written_down(error: Exception) -> str:

@@ -40,10 +40,11 @@ def plot(names: tuple[str, ...], file: Path | None, output: str) -> int:
 
     Exit code: 0 drawn; 66 there is no such job, or it has trained nothing yet.
     """
+    folders = [find(name) for name in dict.fromkeys(names)]
     target = file or Path("-".join(names) + ".png")
     if target.suffix not in SUFFIXES:
         raise Refused(f"{target} is none of {', '.join(SUFFIXES)}", f"-f {target.stem or names[0]}.png", USAGE)
-    found = curves_of([find(name) for name in dict.fromkeys(names)])
+    found = curves_of(folders)
     empty = [one.name for one in found if not one.points]
     if empty:
         raise Refused(f"{empty[0]} has trained nothing yet", f"{COMMAND} status {empty[0]}", MISSING_INPUT)
@@ -81,7 +82,11 @@ def _drawn(curves: Sequence[Curves], file: Path) -> None:
         raise Refused(
             f"{error.name} is not installed", "pip install 'deepseek-operator[local]'", MISSING_INPUT
         ) from error
-    picture(curves, file)
+    try:
+        picture(curves, file)
+    except OSError as error:
+        remedy = f"name a folder that is there and yours to write: -f {Path.home() / file.name}"
+        raise Refused(f"{file} cannot be written: {error.strerror or error}", remedy) from error
 
 
 def summary(curves: Curves) -> dict[str, Any]:

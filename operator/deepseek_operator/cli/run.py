@@ -16,10 +16,10 @@ from deepseek_operator.cli.errors import INTERRUPTED, STOPPED, TERMINATED, Refus
 from deepseek_operator.cli.following import code_of, follow
 from deepseek_operator.cli.signals import Asks
 from deepseek_operator.cli.viewers import viewer
-from deepseek_operator.jobs_here import find, look, names
+from deepseek_operator.jobs_here import find, names
 from deepseek_operator.state_folder import StateFolder, default_state_root
 from deepseek_operator.view.snapshot import Snapshot
-from deepseek_operator.view.summary import next_steps, summary, summary_json
+from deepseek_operator.view.summary import next_steps, running_steps, summary, summary_json
 from deepseek_runtime.contract.exit_codes import OK, USAGE
 
 STDIN = "-"
@@ -103,7 +103,6 @@ def _start(folder: StateFolder, manifest: Manifest | None, asks: Asks, *, resume
 
 
 def _started(folder: StateFolder, output: str) -> int:
-    shot = look(folder)
     if output == "json":
         process = folder.supervisor()
         say_json({"job": folder.name, "folder": str(folder.path), "supervisor": process.pid if process else None})
@@ -111,7 +110,7 @@ def _started(folder: StateFolder, output: str) -> int:
             process.close()
     else:
         say([f"{folder.name} is started in {folder.path}"])
-        hint(next_steps(shot))
+        hint(running_steps(folder.name))  # its status may still be the one before
     return OK
 
 

@@ -5,6 +5,7 @@ import click
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import TIMED_OUT, Refused
 from deepseek_operator.cli.job_name import JobName
+from deepseek_operator.cli.seconds import Seconds
 from deepseek_operator.jobs_here import find, look
 from deepseek_operator.view.summary import next_steps
 from deepseek_runtime.contract.exit_codes import CRASHED, OK
@@ -14,7 +15,7 @@ from deepseek_runtime.contract.names import COMMAND
 @click.command()
 @click.argument("name", type=JobName())
 @click.option("--kill", is_flag=True, help="Do not drain: what was done since the newest checkpoint is lost.")
-@click.option("--timeout", type=click.FloatRange(min=0), default=600.0, show_default=True, help="Seconds to wait.")
+@click.option("--timeout", type=Seconds(), default=600.0, show_default=True, help="Seconds to wait.")
 @output_option
 def stop(name: str, kill: bool, timeout: float, output: str) -> int:
     """Stop a job and leave it suspended.

@@ -61,10 +61,14 @@ def tensorboard(names: tuple[str, ...], logdir: Path, output: str) -> int:
     for one in found:
         if not one.points and not one.evaluations:
             raise Refused(f"{one.name} has measured nothing yet", f"{COMMAND} status {one.name}", MISSING_INPUT)
-        _clear(logdir, one.name)
-        runs.append(_write(logdir / one.name, list(values(one.points, one.evaluations)), _diary(one)))
-        for number, gone in enumerate(one.given_up, 1):
-            runs.append(_write(logdir / f"{one.name} given up {number}", list(values(gone, ())), ""))
+        try:
+            _clear(logdir, one.name)
+            runs.append(_write(logdir / one.name, list(values(one.points, one.evaluations)), _diary(one)))
+            for number, gone in enumerate(one.given_up, 1):
+                runs.append(_write(logdir / f"{one.name} given up {number}", list(values(gone, ())), ""))
+        except OSError as error:
+            remedy = f"--logdir names another folder, such as {Path.home() / 'runs'}"
+            raise Refused(f"{logdir} cannot be written: {error.strerror or error}", remedy) from error
     if output == "json":
         say_json({"logdir": str(logdir.absolute()), "runs": runs, "view": f"tensorboard --logdir {logdir}"})
         return OK

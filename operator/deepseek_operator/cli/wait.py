@@ -8,6 +8,7 @@ from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import INTERRUPTED, TIMED_OUT, Refused
 from deepseek_operator.cli.following import code_of, follow
 from deepseek_operator.cli.job_name import JobName
+from deepseek_operator.cli.seconds import Seconds
 from deepseek_operator.cli.signals import Asks
 from deepseek_operator.cli.viewers import Silent
 from deepseek_operator.jobs_here import find
@@ -21,7 +22,7 @@ from deepseek_runtime.contract.names import COMMAND
 @click.command()
 @click.argument("name", type=JobName())
 @click.option("--for", "state", type=click.Choice(["finished", "running"]), default="finished", show_default=True)
-@click.option("--timeout", type=click.FloatRange(min=0), default=None, help="Seconds; none: as long as it takes.")
+@click.option("--timeout", type=Seconds(), default=None, help="Seconds; none: as long as it takes.")
 @output_option
 def wait(name: str, state: str, timeout: float | None, output: str) -> int:
     """Wait until a job has ended, or trains.

@@ -6,6 +6,7 @@ from typing import Any
 from deepseek_operator.api.status import JobEvent
 from deepseek_operator.view import facts
 from deepseek_operator.view.amounts import clock, digits, factor, iso, one_line, seconds_of, size
+from deepseek_operator.view.sentence import message
 from deepseek_operator.view.snapshot import Snapshot
 
 
@@ -32,7 +33,7 @@ def progress_line(shot: Snapshot) -> str:
         parts.append(f"ckpt {progress.checkpoint.step}")
     if shot.eta is not None:
         parts.append(f"eta {clock(shot.eta)}")
-    said = shot.notice or ("" if shot.phase == "Running" else status.message)
+    said = shot.notice or ("" if shot.phase == "Running" else message(shot))
     return one_line(" ".join(parts) + (f": {said}" if said else ""))
 
 
@@ -64,7 +65,7 @@ def progress_json(shot: Snapshot) -> dict[str, Any]:
         "workers": {"ready": status.workers.ready, "desired": status.workers.desired},
         "timesFewerThanDense": ratio_json(shot) if ratio is not None else None,
         "progress": status.progress.model_dump(exclude={"events"}) if status.progress is not None else None,
-        "message": status.message,
+        "message": message(shot),
         "notice": shot.notice,
     }
 

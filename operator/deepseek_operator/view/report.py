@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from deepseek_operator.view import facts, members
 from deepseek_operator.view.amounts import age, digits, iso, one_line, seconds_of
-from deepseek_operator.view.sentence import failure_words
+from deepseek_operator.view.sentence import failure_words, message
 from deepseek_operator.view.snapshot import ASCII_SIGNS, SIGNS, Snapshot
 from deepseek_operator.view.summary import checkpoint_folder
 
@@ -39,7 +39,7 @@ def _cells(shot: Snapshot) -> tuple[str, ...]:
 def job_report(shot: Snapshot, *, unicode: bool = True) -> list[str]:
     """Blocks, the most asked for first."""
     sign = (SIGNS if unicode else ASCII_SIGNS).get(shot.phase, "?")
-    lines = [f"{shot.name}  {sign} {shot.phase}" + (f": {shot.status.message}" if shot.status.message else "")]
+    lines = [f"{shot.name}  {sign} {shot.phase}" + (f": {message(shot)}" if message(shot) else "")]
     rows = list(_summary(shot))
     width = max(len(row.label) for row in rows)
     lines += [f"  {row.label:<{width}}  {row.text}" for row in rows]

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from deepseek_operator.view import facts, members
 from deepseek_operator.view.amounts import ASCII_BARS, BARS, clock, count, digits, one_line, seconds_of, sparkline
+from deepseek_operator.view.sentence import message
 from deepseek_operator.view.snapshot import ASCII_SIGNS, SIGNS, Snapshot
 
 COLOURS = {
@@ -46,7 +47,7 @@ def screen(shot: Snapshot, page: Page, hint: str = "") -> list[Text]:
     """At most `page.height` lines of at most `page.width` characters. The hint stands last."""
     top = [_title(shot, page), *_facts(shot, page)]
     if shot.notice or not shot.over:
-        said, style = (shot.notice, "bold yellow") if shot.notice else (shot.status.message, "yellow")
+        said, style = (shot.notice, "bold yellow") if shot.notice else (message(shot), "yellow")
         top += [Text(line, style) for line in wrap(one_line(said), page.width)[:MESSAGE_LINES]]
     bottom = [Text(), _cut(Text(hint, "dim"), page)] if hint else []
     room = max(0, page.height - len(top) - len(bottom))

@@ -52,6 +52,11 @@ def why(shot: Snapshot) -> Why:
     return Why(f"{name} is {shot.phase.lower()}", _reason(shot, "Running") or status.phase)
 
 
+def message(shot: Snapshot) -> str:
+    """What the status says, unless nobody is there to keep it true: then that."""
+    return why(shot).sentence if shot.abandoned else shot.status.message
+
+
 def failure_words(failure: Failure) -> str:
     """worker 1 ended with exit code 65, UserCodeRaised: train.py line 3: no such column"""
     who = f"{failure.role} {failure.index}"

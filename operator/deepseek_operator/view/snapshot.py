@@ -61,7 +61,7 @@ class Snapshot:
     @property
     def suspended(self) -> bool:
         """Drained, and nothing runs."""
-        return any(c.type == "Suspended" and c.status == "True" for c in self.status.conditions)
+        return not self.attended and any(c.type == "Suspended" and c.status == "True" for c in self.status.conditions)
 
     @property
     def abandoned(self) -> bool:
@@ -78,6 +78,8 @@ class Snapshot:
         """The status's, unless nobody is there to keep it true, or it says less than is known."""
         if self.abandoned:
             return "Orphaned" if self.members_live else "Interrupted"
+        if self.suspended:
+            return "Suspended"
         if self.draining and not self.over:
             return "Draining"
         return self.status.phase

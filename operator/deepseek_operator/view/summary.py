@@ -7,7 +7,7 @@ from deepseek_operator.view import facts
 from deepseek_operator.view.amounts import clock, count, digits, seconds_of
 from deepseek_operator.view.facts import Row
 from deepseek_operator.view.lines import ratio_json
-from deepseek_operator.view.sentence import why
+from deepseek_operator.view.sentence import message, why
 from deepseek_operator.view.snapshot import ASCII_SIGNS, SIGNS, Snapshot
 from deepseek_runtime.contract.names import COMMAND
 
@@ -31,10 +31,17 @@ def next_steps(shot: Snapshot) -> list[str]:
         return [f"{COMMAND} export {name}", f"{COMMAND} plot {name}", f"{COMMAND} logs {name}"]
     if shot.status.phase == "Failed":
         return [f"{COMMAND} why {name}", f"{COMMAND} logs {name}", f"{COMMAND} run --resume {name}"]
+    if shot.attended and not shot.over:
+        return running_steps(name)
     if shot.abandoned and shot.members_live:
         return [f"{COMMAND} run --resume {name}", f"{COMMAND} stop {name}", f"{COMMAND} logs {name} --role supervisor"]
     if shot.suspended or shot.abandoned:
         return [f"{COMMAND} run --resume {name}", f"{COMMAND} why {name}", f"{COMMAND} delete {name}"]
+    return running_steps(name)
+
+
+def running_steps(name: str) -> list[str]:
+    """Of a job that runs, whatever its last status says."""
     return [f"{COMMAND} watch {name}", f"{COMMAND} logs {name} -f", f"{COMMAND} stop {name}"]
 
 
@@ -45,7 +52,7 @@ def summary_json(shot: Snapshot, code: int) -> dict[str, Any]:
         "job": shot.name,
         "phase": shot.phase,
         "exitCode": code,
-        "message": status.message or shot.notice,
+        "message": message(shot) or shot.notice,
         "seconds": round(shot.took, 3) if shot.took is not None else None,
         "timesFewerThanDense": ratio_json(shot),
         "progress": status.progress.model_dump(exclude={"events"}) if status.progress is not None else None,

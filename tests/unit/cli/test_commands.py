@@ -1,5 +1,6 @@
 """Commands on jobs that do not run: answers, exit codes, nearest names; and no traceback of ours."""
 
+import errno
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from builders import snapshots
 from builders.manifests import RIGHT, with_training
-from deepseek_operator import jobs_here
+from deepseek_operator import jobs_here, launch
 from deepseek_operator.api.load import dump_job
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.cli.main import SECTIONS, dsj
@@ -58,7 +59,9 @@ def test_names_are_no_paths(name: str) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["nonsense"], ["run"], ["run", "a", "--resume", "--replace"], ["status", "--nope"], ["scale", "digits"],
-     ["scale", "digits", "--workers", "many"], ["logs", "digits", "--role", "chief"], []],
+     ["scale", "digits", "--workers", "many"], ["logs", "digits", "--role", "chief"], [],
+     ["wait", "digits", "--timeout", "nan"], ["stop", "digits", "--timeout", "nan"],
+     ["wait", "digits", "--timeout", "inf"], ["stop", "digits", "--timeout", "-1"]],
 )  # fmt: skip
 def test_usage_errors_exit_64(arguments: list[str]) -> None:
     result = call(*arguments)
@@ -141,6 +144,25 @@ def test_a_suspended_job_is_not_waited_for() -> None:
     assert folder.control().workers == 2
 
 
+def test_a_job_that_goes_on_is_not_called_by_what_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor has not looked yet, so the status is as the launch left it."""
+    folder = lay(snapshots.suspended().status)
+    monkeypatch.setattr(launch, "resume", lambda name: launch._reopen(folder))
+    result = call("run", "--resume", "digits", "--detach")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1] == "next: dsj watch digits   dsj logs digits -f   dsj stop digits"
+    assert (folder.status().phase, folder.status().message) == ("Starting", "")
+
+
+def test_a_job_whose_supervisor_went_while_it_drained() -> None:
+    lay(snapshots.draining().status.model_copy(update={"members": ()}))
+    said = call("status", "digits").stdout
+    first = said.splitlines()[0]
+    assert first.endswith("digits/logs/supervisor.log)")
+    assert first.startswith("digits  ! Interrupted: digits ended without its supervisor's word")
+    assert "drains" not in said
+
+
 def test_a_job_whose_supervisor_is_gone() -> None:
     lay(snapshots.snapshot().status.model_copy(update={"members": ()}))
     assert json.loads(call("status", "digits", "-o", "json").stdout)["phase"] == "Interrupted"
@@ -183,6 +205,18 @@ def test_an_error_of_our_own_is_a_line_and_a_place_to_look(monkeypatch: pytest.M
     assert str(log) in result.stderr
     assert "ZeroDivisionError" in log.read_text()
     assert "Traceback" in call("--debug", "status", "digits").stderr
+
+
+@pytest.mark.parametrize("number,remedy", [(errno.EROFS, "XDG_STATE_HOME"), (errno.ENOSPC, "make room")])
+def test_what_cannot_be_written_comes_with_a_remedy(number: int, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any) -> None:
+        raise OSError(number, os.strerror(number), "/home/x")
+
+    lay()
+    monkeypatch.setattr("deepseek_operator.cli.status.look", broken)
+    result = call("status", "digits")
+    assert (result.exit_code, "/home/x" in result.stderr) == (1, True)
+    assert remedy in result.stderr
 
 
 def test_names_are_completed() -> None:

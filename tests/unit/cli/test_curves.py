@@ -74,6 +74,13 @@ def test_checkpoints_stand_where_they_were_due(tmp_path: Path) -> None:
     assert (saved.step, saved.wire) == (10, 200)
 
 
+def test_a_checkpoint_that_took_long_stands_where_its_step_was_reached(tmp_path: Path) -> None:
+    rows = [push(1, step, 100 + step, float(step)) for step in range(0, 40, 8)]
+    rows.append(event(1, 32, 40.0, "CheckpointSaved", "step 16"))
+    (saved,) = read(tmp_path, rows).of("checkpoint")
+    assert (saved.step, saved.wire, saved.time) == (16, 116, 40.0)
+
+
 def test_lost_members_from_status_and_events(tmp_path: Path) -> None:
     rows = [
         push(1, 0, 100, 100.0),

@@ -147,8 +147,11 @@ def test_what_cannot_be_drawn(here: Path, monkeypatch: pytest.MonkeyPatch) -> No
     left_job(rows=trained())
     assert call("digits", "-f", "digits.txt").exit_code == 64
     assert call("digits", "nojob").exit_code == 66
+    assert call("").exit_code == 66
     missing = call("digits", "-f", "no/such/folder.png")
     assert (missing.exit_code, "Traceback" in missing.stderr) == (1, False)
+    assert "error: no/such/folder.png cannot be written: No such file or directory" in missing.stderr
+    assert "hint: name a folder that is there and yours to write: -f " in missing.stderr
     for module in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -48,6 +48,7 @@ def test_next_steps_fit_the_state() -> None:
     assert next_steps(snapshots.succeeded())[0] == "dsj export digits"
     assert next_steps(snapshots.failed())[0] == "dsj why digits"
     assert next_steps(snapshots.suspended())[0] == "dsj run --resume digits"
+    assert next_steps(replace(snapshots.suspended(), attended=True))[0] == "dsj watch digits"
     orphaned = replace(snapshots.snapshot(), attended=False, members_live=True)
     assert next_steps(orphaned)[:2] == ["dsj run --resume digits", "dsj stop digits"]
     assert next_steps(snapshots.snapshot())[0] == "dsj watch digits"
