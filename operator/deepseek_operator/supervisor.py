@@ -30,10 +30,11 @@ from deepseek_operator.executors.processes import module_command, python_environ
 from deepseek_operator.loop import RETRY, Queue, Round
 from deepseek_operator.reconcile.intent import Intent
 from deepseek_operator.state_folder import Identity, StateBroken, StateFolder
+from deepseek_runtime.contract.config import EtcdTls
 from deepseek_runtime.contract.exit_codes import CONFIG, CRASHED, MISSING_INPUT, OK
 from deepseek_runtime.contract.keys import JobKeys
 from deepseek_runtime.contract.names import ENV_CONFIG, ENV_SECRETS, Member, Role
-from deepseek_runtime.membership import Membership
+from deepseek_runtime.membership import Membership, TlsFiles
 
 logger = logging.getLogger("deepseek_operator.supervisor")
 
@@ -69,7 +70,12 @@ class Supervisor:
             raise CannotStart(str(error), CONFIG) from error
         members_live = folder.members_live()
         self._keeper = EtcdKeeper(
-            file=folder.etcd_file, folder=folder.etcd, log=folder.logs / "etcd.log", changed=self._ring
+            file=folder.etcd_file,
+            folder=folder.etcd,
+            secrets=folder.secrets,
+            uid=identity.uid,
+            log=folder.logs / "etcd.log",
+            changed=self._ring,
         )
         try:
             self._keeper.begin(members_live)
@@ -90,6 +96,7 @@ class Supervisor:
             uid=identity.uid,
             generation=identity.generation,
             etcd=(endpoint,),
+            etcd_tls=EtcdTls(),
             checkpoint_uri_default=folder.checkpoints.as_uri(),
             code_dir=identity.code_dir,
             data_dir=str(folder.path),
@@ -117,7 +124,9 @@ class Supervisor:
         )
         self._executor.adopt(status.members)
         keys = JobKeys.of(INSTALL, job.namespace, job.name, identity.uid)
-        self._membership = Membership((endpoint,), keys, on_change=self._ring)
+        self._membership = Membership(
+            (endpoint,), keys, tls=TlsFiles.of(config.etcd_tls, folder.secrets), on_change=self._ring
+        )
         self._membership.start()
         self._round = Round(
             executor=self._executor,

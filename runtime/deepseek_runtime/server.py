@@ -21,14 +21,13 @@ from typing import Any
 from deepseek_runtime import compression
 from deepseek_runtime.contract import exit_codes
 from deepseek_runtime.contract.config import JobConfig
-from deepseek_runtime.contract.keys import JobKeys
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import Registration, Request, TermRecord
 from deepseek_runtime.edge import journal, parts
+from deepseek_runtime.edge.joining import membership_of
 from deepseek_runtime.edge.outside import Etcd, Storage
 from deepseek_runtime.edge.process import Exit, Identity, identity, leave, published, start_logging
 from deepseek_runtime.edge.progress import Reporter
-from deepseek_runtime.membership import Membership
 from deepseek_runtime.protocol import encoding
 from deepseek_runtime.protocol import term as terms
 from deepseek_runtime.protocol.chief import Chief
@@ -69,12 +68,7 @@ class ServerProcess:
             raise Exit(exit_codes.CONFIG, "KeysInvalid", str(error)) from error
         self.post = Post(str(who.me), keys)
         self.results: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
-        self.membership = Membership(
-            config.etcd,
-            JobKeys.of(config.install, config.namespace, config.job, config.uid),
-            ttl=config.timing.registration_ttl,
-            on_change=self.post.wake,
-        )
+        self.membership = membership_of(who, self.post.wake)
         self.etcd = Etcd(self.membership, self._done, config.timing.registration_ttl)
         self.storage = Storage(config, self._done)
         self.machine = Server(

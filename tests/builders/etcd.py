@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from deepseek_operator.executors import etcd
+from deepseek_operator.executors import etcd, etcd_tls
+from deepseek_operator.executors.etcd_tls import EtcdFiles
+from deepseek_runtime.contract.config import EtcdTls
 from deepseek_runtime.contract.keys import JobKeys
-from deepseek_runtime.membership import Membership
+from deepseek_runtime.membership import Membership, TlsFiles
 
 CALL = 0.5
 """Seconds: short, so that silence is noticed soon."""
@@ -24,6 +26,8 @@ class LocalEtcd:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ports = etcd.choose_ports()
+        etcd_tls.make(folder / "secrets", "uid-of-tests")
+        self.files = EtcdFiles.in_folder(folder / "secrets")
         self.process: etcd.EtcdProcess | None = None
         self.start()
 
@@ -31,8 +35,13 @@ class LocalEtcd:
     def endpoint(self) -> str:
         return self.ports.endpoint
 
+    @property
+    def tls(self) -> TlsFiles | None:
+        """A client's."""
+        return TlsFiles.of(EtcdTls(), self.folder / "secrets")
+
     def start(self) -> None:
-        self.process = etcd.start(self.folder, self.ports, log=self.folder / "etcd.log")
+        self.process = etcd.start(self.folder, self.ports, self.files, log=self.folder / "etcd.log")
 
     def kill(self) -> None:
         if self.process is not None:
@@ -54,10 +63,16 @@ class Watched(Membership):
     """`until` waits for what a view, or the test's own etcd connection, is to show."""
 
     def __init__(
-        self, endpoints: Sequence[str], keys: JobKeys, *, ttl: float = TTL, call_timeout: float = CALL
+        self,
+        endpoints: Sequence[str],
+        keys: JobKeys,
+        *,
+        tls: TlsFiles | None,
+        ttl: float = TTL,
+        call_timeout: float = CALL,
     ) -> None:
         self._moved = threading.Condition()
-        super().__init__(endpoints, keys, ttl=ttl, call_timeout=call_timeout, on_change=self._notify)
+        super().__init__(endpoints, keys, tls=tls, ttl=ttl, call_timeout=call_timeout, on_change=self._notify)
 
     def _notify(self) -> None:
         with self._moved:
@@ -75,6 +90,6 @@ class Watched(Membership):
 
 
 class Join(Protocol):
-    """join(endpoint): a started and listed member of the test's job, closed at its end."""
+    """join(etcd): a started and listed member of the test's job, closed at its end. endpoint: by way of a proxy."""
 
-    def __call__(self, endpoint: str, *, ttl: float = TTL) -> Watched: ...
+    def __call__(self, etcd: LocalEtcd, *, endpoint: str = "", ttl: float = TTL) -> Watched: ...

@@ -20,10 +20,11 @@ from deepseek_runtime.contract.names import (
     ENV_INCARNATION,
     ENV_INDEX,
     ENV_ROLE,
+    ENV_SECRETS,
     ROLES,
 )
 from deepseek_runtime.contract.records import ExitRecord, Finished, Progress, Registration, State
-from deepseek_runtime.membership import Membership, Unavailable, View
+from deepseek_runtime.membership import Membership, TlsFiles, Unavailable, View
 
 TICK = 0.05
 
@@ -42,7 +43,12 @@ class FakeMember:
         signal.signal(signal.SIGTERM, self._asked)
         keys = JobKeys.of(config.install, config.namespace, config.job, config.uid)
         self.membership = Membership(
-            config.etcd, keys, ttl=config.timing.registration_ttl, call_timeout=1.0, on_change=self.news.set
+            config.etcd,
+            keys,
+            tls=TlsFiles.of(config.etcd_tls, os.environ[ENV_SECRETS]),
+            ttl=config.timing.registration_ttl,
+            call_timeout=1.0,
+            on_change=self.news.set,
         )
 
     def _asked(self, number: int, frame: object) -> None:

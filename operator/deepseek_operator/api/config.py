@@ -16,6 +16,7 @@ def job_config(
     uid: str,
     generation: str,
     etcd: tuple[str, ...],
+    etcd_tls: contract.EtcdTls | None = None,
     checkpoint_uri_default: str,
     code_dir: str | None = None,
     bind: str = "tcp://127.0.0.1:0",
@@ -25,8 +26,9 @@ def job_config(
 ) -> JobConfig:
     """The config document of a job.
 
-    etcd: host:port each; checkpoint_uri_default: this job's own folder when the job names no storage, else ignored;
-    code_dir: where members find the user's code; data_dir: a member's own folder that survives its process.
+    etcd: host:port each; etcd_tls: where members have their certificates for it, None: it asks for none;
+    checkpoint_uri_default: this job's own folder when the job names no storage, else ignored; code_dir: where members
+    find the user's code; data_dir: a member's own folder that survives its process.
     """
     checkpoint = job.spec.checkpoint
     return JobConfig(
@@ -36,6 +38,7 @@ def job_config(
         uid=uid,
         generation=generation,
         etcd=etcd,
+        etcd_tls=etcd_tls,
         bind=bind,
         data_dir=data_dir,
         workers=job.spec.workers.replicas,

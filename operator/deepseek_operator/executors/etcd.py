@@ -9,6 +9,8 @@ the range from which the kernel takes ports for outgoing connections: there, whi
 anybody could take its port, even a member's own attempt to reach it. Each start is a new cluster by its token, so that
 members can tell it from the one before.
 
+Both ports ask for a certificate of the job's own authority (etcd_tls.py): other users of the machine reach neither.
+
 The process runs in a session of its own: Ctrl-C in a terminal, or the end of the supervisor, does not end it.
 """
 
@@ -23,6 +25,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -31,12 +34,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from deepseek_operator.executors import etcd_tls
+from deepseek_operator.executors.etcd_tls import EtcdFiles
 from deepseek_operator.executors.processes import start_ticks
 
 OLDEST: Final = (3, 4)
 NO_FSYNC_SINCE: Final = (3, 5)
 QUOTA_BYTES: Final = 512 * 2**20
+NEEDS_BYTES: Final = 64 * 2**20
+"""One segment of its write-ahead log, set aside at once."""
 HOST: Final = "127.0.0.1"
+LOG_READ: Final = 256 * 2**10
+"""Bytes of the log of one start that are looked at."""
+_FULL: Final = ("no space left on device", "disk quota exceeded")
 _POLL: Final = 0.05
 """Seconds between two questions whether etcd is ready (its end is noticed at once)."""
 
@@ -47,6 +57,16 @@ class EtcdMissing(Exception):
 
 class EtcdFailed(Exception):
     """etcd did not become ready. The message has the end of its log."""
+
+
+class NoSpace(EtcdFailed):
+    """The disk that its data is to lie on is full. The message says how much is needed, and where."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"no space left in {folder}: etcd needs {NEEDS_BYTES >> 20} MB there to begin; make room, or keep jobs on "
+            "another disk (the folder named by XDG_STATE_HOME)"
+        )
 
 
 class Ports(NamedTuple):
@@ -89,19 +109,23 @@ def choose_ports() -> Ports:
         return Ports(_free_port(stack), _free_port(stack))
 
 
-def start(folder: Path, ports: Ports, *, log: Path, timeout: float = 20.0) -> EtcdProcess:
+def start(folder: Path, ports: Ports, files: EtcdFiles, *, log: Path, timeout: float = 20.0) -> EtcdProcess:
     """Starts an empty etcd on `ports` with its data in a new folder under `folder`; returns when it answers.
 
     Data of earlier starts in `folder` is deleted: the etcd that had it must be gone. Raises EtcdMissing, and EtcdFailed
     when it ended or does not answer within `timeout` seconds (it is killed then).
     """
+    try:
+        context = etcd_tls.client_context(files)
+    except OSError as error:
+        raise EtcdFailed(f"the certificates of etcd in {files.ca.parent} cannot be used: {error}") from error
     binary = find_binary()
     version = _version(binary)
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("data-*"):
         shutil.rmtree(old, ignore_errors=True)
     data = tempfile.mkdtemp(prefix="data-", dir=folder)
-    arguments = _arguments(binary, data, ports, version)
+    arguments = _arguments(binary, data, ports, files, version)
     log.parent.mkdir(parents=True, exist_ok=True)
     begin = log.stat().st_size if log.exists() else 0
     pid = os.posix_spawn(
@@ -119,16 +143,16 @@ def start(folder: Path, ports: Ports, *, log: Path, timeout: float = 20.0) -> Et
     )
     process = EtcdProcess(pid, start_ticks(pid) or 0)
     try:
-        _await_ready(process, ports, timeout, log, begin)
+        _await_ready(process, ports, context, timeout, folder, log, begin)
     except BaseException:
         kill(process)
         raise
     return process
 
 
-def answers(ports: Ports, timeout: float = 1.0) -> bool:
-    """Whether an etcd with a leader answers on these ports."""
-    connection = http.client.HTTPConnection(HOST, ports.client, timeout=timeout)
+def answers(ports: Ports, context: ssl.SSLContext, timeout: float = 1.0) -> bool:
+    """Whether this job's etcd answers on these ports, and has a leader."""
+    connection = http.client.HTTPSConnection(HOST, ports.client, timeout=timeout, context=context)
     try:
         connection.request("GET", "/health")
         response = connection.getresponse()
@@ -164,8 +188,8 @@ def kill(process: EtcdProcess, timeout: float = 10.0) -> bool:
     return gone and not alive(process)
 
 
-def _arguments(binary: Path, data: str, ports: Ports, version: tuple[int, int]) -> list[str]:
-    client, peer = f"http://{HOST}:{ports.client}", f"http://{HOST}:{ports.peer}"
+def _arguments(binary: Path, data: str, ports: Ports, files: EtcdFiles, version: tuple[int, int]) -> list[str]:
+    client, peer = f"https://{HOST}:{ports.client}", f"https://{HOST}:{ports.peer}"
     arguments = [
         str(binary),
         "--name=dsj",
@@ -184,6 +208,7 @@ def _arguments(binary: Path, data: str, ports: Ports, version: tuple[int, int]) 
         "--max-snapshots=2",
         "--logger=zap",
         "--log-level=warn",
+        *etcd_tls.arguments(files),
     ]
     if version >= NO_FSYNC_SINCE:
         arguments.append("--unsafe-no-fsync")
@@ -198,7 +223,9 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-def _await_ready(process: EtcdProcess, ports: Ports, timeout: float, log: Path, begin: int) -> None:
+def _await_ready(
+    process: EtcdProcess, ports: Ports, context: ssl.SSLContext, timeout: float, folder: Path, log: Path, begin: int
+) -> None:
     deadline = time.monotonic() + timeout
     handle = os.pidfd_open(process.pid)
     try:
@@ -206,24 +233,28 @@ def _await_ready(process: EtcdProcess, ports: Ports, timeout: float, log: Path, 
             ended = bool(select.select([handle], [], [], _POLL)[0])
             # The end is looked at first: somebody else's etcd may answer on the port that ours could not get.
             if ended:
-                raise EtcdFailed(f"etcd ended at once, ports {ports.client} and {ports.peer}: {_tail(log, begin)}")
-            if answers(ports):
+                raise _failed(f"etcd ended at once, ports {ports.client} and {ports.peer}", folder, log, begin)
+            if answers(ports, context):
                 return
             if time.monotonic() > deadline:
-                raise EtcdFailed(f"etcd did not answer on {ports.endpoint} within {timeout:g} s: {_tail(log, begin)}")
+                raise _failed(f"etcd did not answer on {ports.endpoint} within {timeout:g} s", folder, log, begin)
     finally:
         os.close(handle)
 
 
-def _tail(log: Path, begin: int) -> str:
-    """The last lines of this start."""
+def _failed(what: str, folder: Path, log: Path, begin: int) -> EtcdFailed:
     try:
         with log.open("rb") as file:
-            file.seek(max(begin, log.stat().st_size - 1500))
-            text = file.read().decode(errors="replace").strip()
+            file.seek(begin)
+            said = file.read(LOG_READ).decode(errors="replace").strip()
     except OSError as error:
-        return f"no log ({error.strerror})"
-    return text or "its log is empty"
+        said = f"no log ({error.strerror})"
+    # Its log may lie on the same disk, and be cut short or empty.
+    if any(word in said for word in _FULL) or shutil.disk_usage(folder).free < NEEDS_BYTES:
+        return NoSpace(folder)
+    # A panic's last words come before its stacks, which tell people nothing.
+    told = re.split(r"^goroutine \d+ \[", said, maxsplit=1, flags=re.MULTILINE)[0].strip()
+    return EtcdFailed(f"{what}: {told[-1500:] or 'its log is empty'}")
 
 
 def _version(binary: Path) -> tuple[int, int]:

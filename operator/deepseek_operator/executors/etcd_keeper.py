@@ -1,5 +1,6 @@
 """Keeps the etcd of one machine running: adopted if it still runs, started again empty when it has ended."""
 
+import errno
 import logging
 import time
 from collections.abc import Callable
@@ -7,10 +8,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from deepseek_operator.executors import etcd
-from deepseek_operator.executors.etcd import EtcdFailed, EtcdProcess, Ports
+from deepseek_operator.executors import etcd, etcd_tls
+from deepseek_operator.executors.etcd import EtcdFailed, EtcdProcess, NoSpace, Ports
+from deepseek_operator.executors.etcd_tls import EtcdFiles
 from deepseek_operator.executors.files import replace_file
-from deepseek_operator.executors.processes import Process, Watch, with_argument
+from deepseek_operator.executors.processes import Ended, Process, Watch, with_argument
 from deepseek_operator.reconcile.observe import EtcdSeen
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ class EtcdFile(BaseModel):
     started: int = 0
     incarnation: int = 0
     lost_at: float | None = None
+    cause: str = ""
+    """How the one before ended, where that was seen."""
 
 
 def read_etcd_file(path: Path) -> EtcdFile | None:
@@ -47,14 +51,22 @@ def end_strays(folder: Path) -> None:
 
 
 class EtcdKeeper:
-    """file: etcd.json; folder: its data; `changed` is called from a thread of ours when it has ended."""
+    """file: etcd.json; folder: its data; secrets: the job's folder of keys; uid: the job's.
 
-    def __init__(self, *, file: Path, folder: Path, log: Path, changed: Callable[[], None]) -> None:
+    `changed` is called from a thread of ours when it has ended.
+    """
+
+    def __init__(
+        self, *, file: Path, folder: Path, secrets: Path, uid: str, log: Path, changed: Callable[[], None]
+    ) -> None:
         self._path = file
         self._folder = folder
+        self._secrets = secrets
+        self._uid = uid
         self._log = log
         self._changed = changed
         self._lost_at: float | None = None
+        self._cause = ""
         self._process: Process | None = None
         self._unsaved = False
         known = read_etcd_file(file)
@@ -69,7 +81,7 @@ class EtcdKeeper:
         return Ports(self._known.client, self._known.peer)
 
     def seen(self) -> EtcdSeen:
-        return EtcdSeen(max(0, self._known.incarnation), self._known.lost_at)
+        return EtcdSeen(max(0, self._known.incarnation), self._known.lost_at, self._known.cause)
 
     def begin(self, members_live: bool) -> None:
         """Adopts the one that an earlier supervisor left, or starts one. Raises EtcdMissing, EtcdFailed.
@@ -82,6 +94,8 @@ class EtcdKeeper:
         except OSError as error:
             if self._process is not None and not members_live:
                 self.stop()
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpace(self._folder) from error
             raise EtcdFailed(f"etcd cannot be started: {error}") from error
 
     def _begin(self, members_live: bool) -> None:
@@ -92,8 +106,11 @@ class EtcdKeeper:
         elif members_live:
             self._start(time.time())
         else:
+            etcd_tls.make(self._secrets, self._uid)
             try:
                 self._start(None)
+            except NoSpace:
+                raise
             except EtcdFailed as error:
                 logger.warning("%s; trying other ports", error)
                 ports = etcd.choose_ports()
@@ -133,7 +150,7 @@ class EtcdKeeper:
 
     def _start(self, lost_at: float | None) -> None:
         end_strays(self._folder)
-        found: EtcdProcess = etcd.start(self._folder, self.ports, log=self._log)
+        found: EtcdProcess = etcd.start(self._folder, self.ports, EtcdFiles.in_folder(self._secrets), log=self._log)
         process = Process.adopt(found.pid, found.started)
         if process is None:
             raise EtcdFailed("etcd ended as soon as it had answered")
@@ -145,6 +162,7 @@ class EtcdKeeper:
                     "started": process.started,
                     "incarnation": self._known.incarnation + 1,
                     "lost_at": lost_at,
+                    "cause": self._cause,
                 }
             )
         )
@@ -158,14 +176,21 @@ class EtcdKeeper:
         if process is None or process.handle != handle:
             return
         self._lost_at = time.time()
-        process.reap()
+        self._cause = _words(process.reap())
         self._watch.forget(handle)
         process.close()
         self._process = None
-        logger.warning("etcd has ended; an empty one takes its place")
+        logger.warning("etcd has ended (%s); an empty one takes its place", self._cause or "how is not known")
         self._changed()
 
     def _save(self, known: EtcdFile) -> None:
         self._known, self._unsaved = known, True
         replace_file(self._path, known.model_dump_json(indent=1).encode())
         self._unsaved = False
+
+
+def _words(how: Ended) -> str:
+    """Empty: an earlier supervisor started it, so nobody told us."""
+    if how.signal is not None:
+        return f"killed by signal {how.signal}"
+    return f"exit code {how.code}" if how.code is not None else ""

@@ -128,10 +128,11 @@ class EtcdView:
 
 @dataclass(frozen=True, slots=True)
 class EtcdSeen:
-    """The local etcd's process: which start this is (0 the first) and when the one before was lost (wall seconds)."""
+    """The local etcd's process: which start this is (0 the first); when the one before was lost (wall seconds), how."""
 
     incarnation: int = 0
     lost_at: float | None = None
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,12 @@ from deepseek_runtime.checkpoint.read import read_part
 from deepseek_runtime.checkpoint.store import Store, StoreError, open_store, retrying
 from deepseek_runtime.checkpoint.write import digest_of, write_part
 from deepseek_runtime.contract import exit_codes
-from deepseek_runtime.contract.keys import JobKeys
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import Registration
 from deepseek_runtime.edge import parts
+from deepseek_runtime.edge.joining import membership_of
 from deepseek_runtime.edge.process import Exit, Identity
 from deepseek_runtime.feed import F32, Description, Evaluate, JobRefused, RangeStats, Tensors, Train
-from deepseek_runtime.membership import Membership
 from deepseek_runtime.protocol import encoding
 from deepseek_runtime.protocol import term as terms
 from deepseek_runtime.protocol.effects import (
@@ -69,12 +68,7 @@ class JobFeed:
         self._who = who
         self._crashed = crashed
         self._post = Post(str(who.me), keys)
-        self._membership = Membership(
-            config.etcd,
-            JobKeys.of(config.install, config.namespace, config.job, config.uid),
-            ttl=config.timing.registration_ttl,
-            on_change=self._post.wake,
-        )
+        self._membership = membership_of(who, self._post.wake)
         self._machine: Pusher | None = None
         self._description: Description | None = None
         self._inbox: queue.SimpleQueue[Effect] = queue.SimpleQueue()

@@ -1,10 +1,11 @@
 """The one etcd module, used by members and operator alike: what is there, one's own registration, fenced writes.
 
-    membership = Membership(config.etcd, JobKeys.of(...))
+    membership = Membership(config.etcd, JobKeys.of(...), tls=TlsFiles.of(config.etcd_tls, secrets))
     membership.start()
     membership.register("server", 0, Registration(address=..., incarnation=3))
     view = membership.wait_listed(timeout=10.0)
 
+tls.py           certificates, read anew for each connection
 connection.py    unary calls, transactions, leases and the watch stream on a grpc channel
 contents.py      View, and how it follows from keys, values and revisions (pure)
 watching.py      one loop: list, watch from that revision, start again on any doubt
@@ -27,5 +28,6 @@ What etcd must not be trusted with, and what is done about it:
 from deepseek_runtime.membership.connection import Unavailable
 from deepseek_runtime.membership.contents import View
 from deepseek_runtime.membership.job import Membership
+from deepseek_runtime.membership.tls import TlsError, TlsFiles
 
-__all__ = ["Membership", "Unavailable", "View"]
+__all__ = ["Membership", "TlsError", "TlsFiles", "Unavailable", "View"]

@@ -1,7 +1,8 @@
 """etcd's KV, Lease and Watch on a grpc channel of ours: bounded calls, quick reconnects, nothing left after close.
 
 One channel at a time, to one endpoint; the next endpoint is tried when this one is silent or refuses. etcd 3.4 or newer
-(progress requests).
+(progress requests). A channel keeps the certificates it was made with, so one that fails is dropped when the files hold
+others by then.
 """
 
 import queue
@@ -13,6 +14,8 @@ from typing import Any
 
 import grpc
 from pyetcd import etcdrpc
+
+from deepseek_runtime.membership.tls import TlsError, TlsFiles
 
 RECONNECT_MS = 250
 """Longest wait of grpc between two attempts to connect."""
@@ -145,9 +148,15 @@ class WatchStream:
 class _Channel:
     """A grpc channel and the callables on it."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, tls: TlsFiles | None) -> None:
+        """Raises TlsError."""
         self.endpoint = endpoint
-        self._channel = grpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS)
+        self._tls = tls
+        if tls is None:
+            self._channel = grpc.insecure_channel(endpoint, options=_CHANNEL_OPTIONS)
+        else:
+            self._stamp = tls.stamp()
+            self._channel = grpc.secure_channel(endpoint, tls.credentials(), options=_CHANNEL_OPTIONS)
         self.kv = etcdrpc.KVStub(self._channel)
         self.lease = etcdrpc.LeaseStub(self._channel)
         self.watch = etcdrpc.WatchStub(self._channel).Watch
@@ -158,6 +167,14 @@ class _Channel:
             response_deserializer=etcdrpc.LeaseKeepAliveResponse.FromString,
         )
 
+    @property
+    def outdated(self) -> bool:
+        """Its certificates have been renewed since."""
+        try:
+            return self._tls is not None and self._tls.stamp() != self._stamp
+        except TlsError:
+            return False  # those it has are better than none
+
     def close(self) -> None:
         self._channel.close()
 
@@ -165,10 +182,18 @@ class _Channel:
 class Connection:
     """Calls from any thread, each bounded by `call_timeout` seconds. All raise Unavailable."""
 
-    def __init__(self, endpoints: Sequence[str], call_timeout: float) -> None:
+    def __init__(self, endpoints: Sequence[str], call_timeout: float, tls: TlsFiles | None = None) -> None:
+        """endpoints: host:port, or a URL of it; tls: needed for those that ask for TLS."""
         if not endpoints:
             raise ValueError("no etcd endpoint given: host:port of at least one")
-        self._endpoints = tuple(endpoint.removeprefix("http://").rstrip("/") for endpoint in endpoints)
+        for endpoint in endpoints:
+            if endpoint.startswith("http://" if tls else "https://"):
+                wrong = "is spoken to in the clear, but certificates are given" if tls else "needs certificates"
+                raise ValueError(f"etcd endpoint {endpoint} {wrong}")
+        self._endpoints = tuple(
+            endpoint.removeprefix("http://").removeprefix("https://").rstrip("/") for endpoint in endpoints
+        )
+        self._tls = tls
         self._timeout = call_timeout
         self._lock = threading.Lock()
         self._turn = 0
@@ -256,6 +281,15 @@ class Connection:
     def revoke(self, lease: int) -> None:
         self._call(lambda channel: channel.lease.LeaseRevoke, etcdrpc.LeaseRevokeRequest(ID=lease))
 
+    def refresh(self) -> None:
+        """After a failure: drops the connection if its certificates were renewed, for a reconnect would use the old."""
+        with self._lock:
+            channel = self._channel
+            if channel is None or not channel.outdated:
+                return
+            self._channel = None
+        channel.close()
+
     def watch(self, prefix: str, revision: int) -> WatchStream:
         channel = self._open()
         return WatchStream(channel.watch, prefix.encode(), revision, channel.endpoint)
@@ -265,7 +299,10 @@ class Connection:
             if self._closed:
                 raise Unavailable("the connection to etcd was closed")
             if self._channel is None:
-                self._channel = _Channel(self.endpoint)
+                try:
+                    self._channel = _Channel(self.endpoint, self._tls)
+                except TlsError as error:
+                    raise Unavailable(f"etcd at {self.endpoint}: {error}") from error
             return self._channel
 
     def _call(self, method: Callable[[_Channel], Any], request: Any) -> Any:
@@ -273,6 +310,8 @@ class Connection:
         try:
             return method(channel)(request, timeout=self._timeout)
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                self.refresh()
             raise _unavailable(error, channel.endpoint) from error
         except ValueError as error:
             # grpc's way to say that another thread closed the channel.

@@ -9,6 +9,7 @@ from deepseek_runtime.contract.records import Command, Progress, Record, Registr
 from deepseek_runtime.membership.connection import Connection, Entry, Unavailable, absent, exists, holds
 from deepseek_runtime.membership.contents import Parser, View
 from deepseek_runtime.membership.registering import Registrar
+from deepseek_runtime.membership.tls import TlsFiles
 from deepseek_runtime.membership.watching import Watcher
 
 logger = logging.getLogger(__name__)
@@ -29,19 +30,21 @@ class Membership:
         endpoints: Sequence[str],
         keys: JobKeys,
         *,
+        tls: TlsFiles | None = None,
         ttl: float = 10.0,
         call_timeout: float = 2.0,
         on_change: Callable[[], None] | None = None,
     ) -> None:
-        """`endpoints`: host:port of each etcd. `ttl`: seconds a registration outlives its member (etcd: 2 or more).
+        """`endpoints`: host:port of each etcd. `tls`: None where it is spoken to in the clear.
 
+        `ttl`: seconds a registration outlives its member (etcd: 2 or more).
         `on_change` is called from a thread of ours whenever `view()` has changed; it must be cheap.
         """
         self._keys = keys
         self._timeout = call_timeout
         self._on_change = on_change
         self._parser = Parser(keys)
-        self._connection = Connection(endpoints, call_timeout)
+        self._connection = Connection(endpoints, call_timeout, tls)
         self._watcher = Watcher(self._connection, keys, patience=call_timeout, outage=ttl / 3, changed=self._changed)
         self._registrar = Registrar(
             self._connection, keys, ttl=ttl, tick=self._watcher.check, every=min(1.0, call_timeout / 2)

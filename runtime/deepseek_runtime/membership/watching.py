@@ -187,6 +187,8 @@ class Watcher:
         self._unknown()
         if self._silent or error.silent or self._connection.alternatives:
             self._connection.renew()
+        else:
+            self._connection.refresh()
 
     def _unknown(self) -> None:
         if self._view.unknown_since is None:

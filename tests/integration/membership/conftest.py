@@ -35,8 +35,8 @@ def keys() -> JobKeys:
 def join(keys: JobKeys) -> Iterator[Join]:
     members: list[Watched] = []
 
-    def start(endpoint: str, *, ttl: float = TTL) -> Watched:
-        member = Watched([endpoint], keys, ttl=ttl)
+    def start(etcd: LocalEtcd, *, endpoint: str = "", ttl: float = TTL) -> Watched:
+        member = Watched([endpoint or etcd.endpoint], keys, tls=etcd.tls, ttl=ttl)
         members.append(member)
         member.start()
         member.wait_listed(10.0)

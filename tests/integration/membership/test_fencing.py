@@ -17,7 +17,7 @@ def term(number: int, address: str = "a") -> TermRecord:
 
 
 def test_only_the_present_term_writes(shared: LocalEtcd, join: Join) -> None:
-    chief, operator = join(shared.endpoint), join(shared.endpoint)
+    chief, operator = join(shared), join(shared)
     assert not chief.put_state(State(opened=1), 1)
     assert operator.raise_term(term(2))
     assert not chief.put_state(State(opened=1), 1)
@@ -32,7 +32,7 @@ def test_only_the_present_term_writes(shared: LocalEtcd, join: Join) -> None:
 
 
 def test_a_term_is_only_ever_raised(shared: LocalEtcd, join: Join) -> None:
-    first, second = join(shared.endpoint), join(shared.endpoint)
+    first, second = join(shared), join(shared)
     assert first.raise_term(term(2))
     assert first.raise_term(term(2)), "the same record again is no news"
     assert not second.raise_term(term(2, address="b"))
@@ -43,7 +43,7 @@ def test_a_term_is_only_ever_raised(shared: LocalEtcd, join: Join) -> None:
 
 
 def test_of_two_operators_that_raise_the_same_number_one_wins(shared: LocalEtcd, join: Join) -> None:
-    members = [join(shared.endpoint), join(shared.endpoint)]
+    members = [join(shared), join(shared)]
     for number in range(1, 9):
         won = [False, False]
         start = threading.Barrier(2)
@@ -59,8 +59,8 @@ def test_of_two_operators_that_raise_the_same_number_one_wins(shared: LocalEtcd,
 
 def test_a_late_chief_never_writes_into_a_later_term(shared: LocalEtcd, join: Join, keys: JobKeys) -> None:
     """All writes in the order in which etcd had them: each progress stands after its own term and before the next."""
-    operator, chief = join(shared.endpoint), join(shared.endpoint)
-    raw = Connection([shared.endpoint], 5.0)
+    operator, chief = join(shared), join(shared)
+    raw = Connection([shared.endpoint], 5.0, shared.tls)
     begin = raw.list(keys.prefix).revision
     operator.raise_term(term(1))
     last = 12
@@ -108,7 +108,7 @@ def test_what_a_view_says_about_the_term_does_not_fence_alone(
     shared: LocalEtcd, join: Join, keys: JobKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The chief has not heard of term 2 yet: its view says 1, etcd says 2."""
-    chief, operator = join(shared.endpoint), join(shared.endpoint)
+    chief, operator = join(shared), join(shared)
     operator.raise_term(term(1))
     assert chief.until(lambda: chief.view().term is not None)
     old = chief._watcher.entry(keys.term)

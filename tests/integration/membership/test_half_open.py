@@ -80,7 +80,7 @@ def hose(shared: LocalEtcd) -> Iterator[Hose]:
 
 
 def test_a_silent_connection_is_noticed_and_replaced(shared: LocalEtcd, hose: Hose, join: Join) -> None:
-    writer, reader = join(shared.endpoint), join(hose.endpoint)
+    writer, reader = join(shared), join(shared, endpoint=hose.endpoint)
     reader.register("server", 0, Registration(incarnation=1))
     assert writer.raise_term(TermRecord(number=1, servers=()))
     assert reader.until(lambda: reader.view().term is not None)

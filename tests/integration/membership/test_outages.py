@@ -19,7 +19,7 @@ OTHER = JobKeys.of("test", "default", "other", "0")
 
 
 def test_killed_and_emptied(own: LocalEtcd, keys: JobKeys, join: Join) -> None:
-    operator, server = join(own.endpoint), join(own.endpoint)
+    operator, server = join(own), join(own)
     server.register("server", 0, Registration(incarnation=1))
     assert operator.raise_term(TermRecord(number=4, servers=()))
     assert server.put_state(State(opened=4), 4)
@@ -60,7 +60,7 @@ def test_emptied_and_already_past_the_old_revision(
     monkeypatch.setattr(uuid, "uuid4", lambda: "one token for all starts")
     own.kill()
     own.start()
-    reader = join(own.endpoint)
+    reader = join(own)
     assert reader.raise_term(TermRecord(number=1, servers=()))
     assert reader.until(lambda: reader.view().term is not None)
     cluster = reader._connection.list(keys.prefix).cluster
@@ -68,7 +68,7 @@ def test_emptied_and_already_past_the_old_revision(
     assert reader.until(lambda: reader.view().unknown_since is not None)
     reader._connection.close()  # holds it off while others fill the new etcd
     own.start()
-    raw = Connection([own.endpoint], 5.0)
+    raw = Connection([own.endpoint], 5.0, own.tls)
     assert raw.list(keys.prefix).cluster == cluster
     for step in range(20):
         raw.put(OTHER.progress, str(step).encode())
@@ -82,7 +82,7 @@ def test_emptied_and_already_past_the_old_revision(
 
 
 def test_paused_and_woken(own: LocalEtcd, join: Join) -> None:
-    operator, server = join(own.endpoint), join(own.endpoint)
+    operator, server = join(own), join(own)
     server.register("server", 0, Registration(incarnation=1))
     assert operator.raise_term(TermRecord(number=1, servers=()))
     assert operator.until(lambda: SEAT in operator.view().registrations)
@@ -108,7 +108,7 @@ def test_paused_and_woken(own: LocalEtcd, join: Join) -> None:
 
 
 def test_five_kills_leave_no_thread_and_no_descriptor(own: LocalEtcd, join: Join) -> None:
-    reader, member = join(own.endpoint), join(own.endpoint)
+    reader, member = join(own), join(own)
     member.register("worker", 0, Registration(incarnation=1))
     assert reader.until(lambda: bool(reader.view().registrations))
     threads, descriptors = threading.active_count(), _descriptors()
@@ -126,7 +126,7 @@ def test_five_kills_leave_no_thread_and_no_descriptor(own: LocalEtcd, join: Join
 @pytest.mark.parametrize("how", ["answering", "killed", "paused"])
 def test_close_ends_all_threads(own: LocalEtcd, keys: JobKeys, how: str) -> None:
     threads = set(threading.enumerate())
-    member = Membership([own.endpoint], keys, call_timeout=0.5)
+    member = Membership([own.endpoint], keys, tls=own.tls, call_timeout=0.5)
     member.start()
     member.start()
     member.register("worker", 0, Registration(incarnation=1))

@@ -14,7 +14,7 @@ SEAT: tuple[Role, int] = ("server", 0)
 
 
 def test_it_ends_with_its_member_and_not_before(shared: LocalEtcd, join: Join) -> None:
-    reader, lives, dies = join(shared.endpoint), join(shared.endpoint), join(shared.endpoint)
+    reader, lives, dies = join(shared), join(shared), join(shared)
     lives.register("server", 0, Registration(incarnation=1, address="tcp://127.0.0.1:1"))
     dies.register("worker", 0, Registration(incarnation=1))
     assert reader.until(lambda: len(reader.view().registrations) == 2)
@@ -26,7 +26,7 @@ def test_it_ends_with_its_member_and_not_before(shared: LocalEtcd, join: Join) -
 
 
 def test_resigning_ends_it_at_once(shared: LocalEtcd, join: Join) -> None:
-    reader, member = join(shared.endpoint), join(shared.endpoint, ttl=300.0)
+    reader, member = join(shared), join(shared, ttl=300.0)
     member.register("server", 0, Registration(incarnation=1))
     assert reader.until(lambda: SEAT in reader.view().registrations)
     member.close()
@@ -34,14 +34,14 @@ def test_resigning_ends_it_at_once(shared: LocalEtcd, join: Join) -> None:
 
 
 def test_a_changed_record_replaces_it(shared: LocalEtcd, join: Join) -> None:
-    reader, member = join(shared.endpoint), join(shared.endpoint)
+    reader, member = join(shared), join(shared)
     for trained in range(4):
         member.register("server", 0, Registration(incarnation=1, trained=trained))
         assert reader.until(partial(_trained, reader, trained))
 
 
 def test_a_higher_incarnation_takes_the_seat_and_the_lower_one_knows(shared: LocalEtcd, join: Join) -> None:
-    reader, old, new = join(shared.endpoint), join(shared.endpoint), join(shared.endpoint)
+    reader, old, new = join(shared), join(shared), join(shared)
     old.register("server", 0, Registration(incarnation=1))
     assert reader.until(lambda: SEAT in reader.view().registrations)
     new.register("server", 0, Registration(incarnation=2))
@@ -56,7 +56,7 @@ def test_a_higher_incarnation_takes_the_seat_and_the_lower_one_knows(shared: Loc
 
 
 def test_a_lower_incarnation_that_comes_late_is_superseded(shared: LocalEtcd, join: Join) -> None:
-    new, late = join(shared.endpoint), join(shared.endpoint)
+    new, late = join(shared), join(shared)
     new.register("server", 0, Registration(incarnation=2))
     assert late.until(lambda: SEAT in late.view().registrations)
     late.register("server", 0, Registration(incarnation=1))
@@ -66,10 +66,10 @@ def test_a_lower_incarnation_that_comes_late_is_superseded(shared: LocalEtcd, jo
 
 
 def test_a_key_that_somebody_deletes_comes_back(shared: LocalEtcd, join: Join, keys: JobKeys) -> None:
-    reader, member = join(shared.endpoint), join(shared.endpoint)
+    reader, member = join(shared), join(shared)
     member.register("server", 0, Registration(incarnation=1))
     assert reader.until(lambda: SEAT in reader.view().registrations)
-    raw = Connection([shared.endpoint], 5.0)
+    raw = Connection([shared.endpoint], 5.0, shared.tls)
     before = raw.get(keys.member(*SEAT))
     assert before is not None
     assert raw.delete(keys.member(*SEAT))
@@ -78,7 +78,7 @@ def test_a_key_that_somebody_deletes_comes_back(shared: LocalEtcd, join: Join, k
 
 
 def test_a_member_has_one_seat(shared: LocalEtcd, join: Join) -> None:
-    member = join(shared.endpoint)
+    member = join(shared)
     member.register("server", 0, Registration(incarnation=1))
     with pytest.raises(ValueError, match="one seat"):
         member.register("server", 1, Registration(incarnation=1))

@@ -20,7 +20,7 @@ from deepseek_runtime.membership.connection import Connection
 
 
 def test_every_kind_of_record_arrives_and_goes(shared: LocalEtcd, keys: JobKeys, join: Join) -> None:
-    writer, reader = join(shared.endpoint), join(shared.endpoint)
+    writer, reader = join(shared), join(shared)
     term = TermRecord(number=3, servers=())
     state = State(opened=3, finished=Finished(term=3, step=7))
     progress = Progress(term=3, step=7, steps=9)
@@ -53,8 +53,8 @@ def test_every_kind_of_record_arrives_and_goes(shared: LocalEtcd, keys: JobKeys,
 
 
 def test_another_jobs_keys_are_not_seen(shared: LocalEtcd, keys: JobKeys, join: Join) -> None:
-    reader = join(shared.endpoint)
-    other = Membership([shared.endpoint], JobKeys(keys.prefix[:-1] + "0/"))
+    reader = join(shared)
+    other = Membership([shared.endpoint], JobKeys(keys.prefix[:-1] + "0/"), tls=shared.tls)
     assert other.raise_term(TermRecord(number=5, servers=()))
     other.close()
     assert reader.raise_term(TermRecord(number=1, servers=()))
@@ -66,8 +66,8 @@ def test_values_that_cannot_be_read_are_ignored_with_one_warning_a_key(
     shared: LocalEtcd, keys: JobKeys, join: Join, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    reader = join(shared.endpoint)
-    raw = Connection([shared.endpoint], 5.0)
+    reader = join(shared)
+    raw = Connection([shared.endpoint], 5.0, shared.tls)
     for value in (b"{", b'{"number": "three"}', b"\xff"):
         raw.put(keys.term, value)
     raw.put(keys.prefix + "members/server/first", b"{}")
@@ -99,7 +99,7 @@ def test_an_etcd_that_is_not_there_is_unavailable(keys: JobKeys) -> None:
 
 
 def test_a_second_endpoint_is_tried_when_the_first_is_dead(shared: LocalEtcd, keys: JobKeys) -> None:
-    member = Membership(["127.0.0.1:1", shared.endpoint], keys, call_timeout=0.5)
+    member = Membership(["127.0.0.1:1", shared.endpoint], keys, tls=shared.tls, call_timeout=0.5)
     member.start()
     assert member.wait_listed(10.0).unknown_since is None
     assert member.health()

@@ -61,9 +61,11 @@ def test_etcd_has_recovered_when_all_are_registered_again() -> None:
     world.etcd = EtcdSeen()
     world.running(step=700)
     world.later(1.0)
-    world.etcd = EtcdSeen(1, EPOCH + world.time)
+    world.etcd = EtcdSeen(1, EPOCH + world.time, "killed by signal 9")
     world.settle()
     assert [(r.role, r.at_step, r.seconds) for r in world.status.recoveries] == [("etcd", 700, None)]
+    assert world.status.recoveries[0].cause == "killed by signal 9"
+    assert world.status.events[-1].message.startswith("etcd ended (killed by signal 9); an empty one takes its place")
     world.silent_etcd().later(0.5).settle()
     world.later(0.5).emptied_etcd().settle()
     assert [r.seconds for r in world.status.recoveries] == [None]
@@ -78,6 +80,7 @@ def test_stale_view_does_not_close_the_recovery_of_etcd() -> None:
     world.running().later(5.0)
     world.etcd = EtcdSeen(1, EPOCH + world.time)
     world.later(0.1).settle()
+    assert world.status.recoveries[0].cause == "ended", "nobody saw how"
     assert world.view.fresh
     assert [r.seconds for r in world.status.recoveries] == [None]
     world.view = replace(world.view, listed_at=world.time)

@@ -26,8 +26,9 @@ def etcd_lost(draft: Draft) -> None:
     if etcd is None or etcd.lost_at is None or etcd.incarnation <= draft.status.incarnations.get("etcd/0", 0):
         return
     draft.change(incarnations={**draft.status.incarnations, "etcd/0": etcd.incarnation})
-    draft.note("EtcdLost", "etcd ended; an empty one takes its place, members register anew", warning=True)
-    _open(draft, "etcd", 0, etcd.incarnation, etcd.lost_at, "ended")
+    how = f" ({etcd.cause})" if etcd.cause else ""
+    draft.note("EtcdLost", f"etcd ended{how}; an empty one takes its place, members register anew", warning=True)
+    _open(draft, "etcd", 0, etcd.incarnation, etcd.lost_at, etcd.cause or "ended")
 
 
 def hear(draft: Draft, reason: str, message: str) -> None:
