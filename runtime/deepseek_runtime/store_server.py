@@ -3,7 +3,7 @@
     python -m deepseek_runtime.store_server --folder /data --key /etc/dsj/store/key --tls /etc/dsj/tls
 
 A user is a job: its name is the job's uid, its password HMAC-SHA256(key, uid), so nothing is kept about users. Each
-sees its own folder alone: /<uid> or /<namespace>/<job>/<uid>. The user `admin` (password by the same rule) sees all.
+sees its own folder alone, /<uid>. The user `admin` (password by the same rule) sees all.
 GET /healthz needs no user: 200 while files can be written, 503 when they cannot.
 """
 
@@ -32,7 +32,6 @@ THREADS: Final = 16
 TIMEOUT: Final = 30
 """Seconds that a client may stay silent in the middle of a request."""
 _UID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{7,63}")
-_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _RENEWED: Final = 60.0
 """Seconds between looks at the certificate."""
 
@@ -62,15 +61,7 @@ def own_folder(user: str, path: str) -> str | None:
         return ""
     if parts and parts[0] == user:
         return user
-    if len(parts) >= 3 and parts[2] == user and all(_NAME.fullmatch(part) for part in parts[:2]):
-        return "/".join(parts[:3])
     return None
-
-
-def _above(user: str, path: str) -> bool:
-    """Whether `path` may be /<namespace> or /<namespace>/<job> of somebody's folder."""
-    parts = [part for part in path.split("/") if part]
-    return user != ADMIN and user not in parts and 1 <= len(parts) <= 2 and all(_NAME.fullmatch(part) for part in parts)
 
 
 class Guard:
@@ -90,9 +81,6 @@ class Guard:
             return _answer(
                 start_response, "401 Unauthorized", "who are you?", ("WWW-Authenticate", 'Basic realm="store"')
             )
-        if environ.get("REQUEST_METHOD") == "MKCOL" and _above(user, path):
-            # Clients make a folder's parents one by one; these are none of theirs, and come with the folder itself.
-            return _answer(start_response, "405 Method Not Allowed", "there is such a folder, or there will be")
         own = own_folder(user, path)
         target = environ.get("HTTP_DESTINATION")
         if own is None or (target and own_folder(user, unquote(urlsplit(str(target)).path)) is None):

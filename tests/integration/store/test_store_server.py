@@ -49,9 +49,9 @@ def url(folder: Path) -> Iterator[str]:
             assert process.wait(20) == 0
 
 
-@pytest.fixture(params=[f"{UID}", f"team-a/digits/{UID}"])
-def store(request: pytest.FixtureRequest, url: str, folder: Path) -> Iterator[RemoteStore]:
-    opened = of(url, folder, request.param, UID, password(KEY, UID))
+@pytest.fixture
+def store(url: str, folder: Path) -> Iterator[RemoteStore]:
+    opened = of(url, folder, UID, UID, password(KEY, UID))
     yield opened
     opened.close()
 
