@@ -6,6 +6,7 @@ could write that down. How it ended stands in exits/<member>.json; none and gone
 """
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,8 +28,24 @@ logger = logging.getLogger(__name__)
 GRACE = 15.0
 """Seconds between the request to leave and the kill."""
 KILLED_WITHIN = 10.0
-TAIL = 600
-"""Characters of a log that stand for the message of a member that left none."""
+TAIL = 4096
+"""Bytes at the end of a log in which a member's last words are looked for, where it left no message."""
+WORDS = 600
+"""Characters of them that are kept."""
+NO_WORD = "it ended without a word, as after os._exit() or a library that ends the process"
+_OURS = re.compile(r'\S+Z (DEBUG|INFO) member=|\{"time": .*"level": "(DEBUG|INFO)", ')
+
+
+def last_words(text: str, whole: bool = True) -> str:
+    """The last three lines of a log that may say why it ends there. What we logged when all was well does not.
+
+    whole: the text begins at the beginning of a line.
+    """
+    lines = text.splitlines()
+    if not whole and len(lines) > 1:
+        del lines[0]
+    said = [line.strip() for line in lines if line.strip() and not _OURS.match(line)]
+    return " / ".join(said[-3:])[-WORDS:]
 
 
 @dataclass(slots=True)
@@ -213,10 +230,11 @@ class LocalExecutor:
             with self._log(member).open("rb") as file:
                 file.seek(0, 2)
                 file.seek(max(0, file.tell() - TAIL))
+                whole = file.tell() == 0
                 text = file.read().decode(errors="replace")
         except OSError:
             return ""
-        return " / ".join(line.strip() for line in text.splitlines()[-3:] if line.strip())
+        return last_words(text, whole) or NO_WORD
 
     def _log(self, member: Member) -> Path:
         return self._logs / f"{member}.log"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deepseek_operator.api.status import JobStatus, MemberStatus
-from deepseek_operator.executors.local import LocalExecutor
+from deepseek_operator.executors.local import NO_WORD, LocalExecutor, last_words
 from deepseek_operator.executors.processes import Process
 from deepseek_operator.reconcile.observe import MemberSeen
 from deepseek_operator.reconcile.plan import Plan
@@ -102,6 +102,32 @@ def test_exit_without_a_record_has_the_logs_last_lines(place: Callable[..., Loca
     (seen,) = here.until(gone)
     assert seen.exit is not None
     assert (seen.exit.code, seen.exit.reason, seen.exit.message) == (3, "Exited", "cannot import torch")
+
+
+def test_what_we_logged_when_all_was_well_is_no_reason(place: Callable[..., Local]) -> None:
+    ours = "2026-01-02T03:04:05.678Z INFO member=worker-0-0 range 3 is done"
+    here = place(worker=f"echo {ours} >&2; exit 7")
+    here.executor.apply(plan(create=(W0,)))
+    (seen,) = here.until(gone)
+    assert seen.exit is not None
+    assert (seen.exit.code, seen.exit.message) == (7, NO_WORD)
+
+
+@pytest.mark.parametrize(
+    "text,whole,expected",
+    [
+        ("one\ntwo\nthree\nfour\n", True, "two / three / four"),
+        ("of a line\ntwo\n", False, "two"),
+        ("of a long line", False, "of a long line"),
+        ("2026-01-02T03:04:05.678Z ERROR member=worker-0-0 no space\n\n", True,
+         "2026-01-02T03:04:05.678Z ERROR member=worker-0-0 no space"),
+        ('said\n{"time": "2026", "level": "INFO", "job": "digits", "member": "worker-0-0", "message": "x"}', True, "said"),
+        ("x" * 5000, True, "x" * 600),
+        ("", True, ""),
+    ],
+)  # fmt: skip
+def test_last_words(text: str, whole: bool, expected: str) -> None:
+    assert last_words(text, whole) == expected
 
 
 def test_killed_leaves_no_record(place: Callable[..., Local]) -> None:
