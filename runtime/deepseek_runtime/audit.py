@@ -13,8 +13,8 @@ with. Everything else was rolled back. docs/formats/journals.md has the format.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -226,16 +226,12 @@ def _limits(
     told: dict[int, int | None] = {**journals.begun.get((child, stretch.until), {})}
     missing = [span for span in spans if span not in told]
     if missing:
-        try:
+        with _needed(
+            f"term {child} began from step {stretch.until.step} of term {stretch.until.term}; neither the journals "
+            "nor the store say what was in it"
+        ):
             parts = read_index(store, *stretch.until).parts
             told |= {span: read_span(store, parts[span].ref, span).ordinal for span in missing}
-        except StoreError as error:
-            if error.kind not in ("missing", "damaged"):
-                raise
-            raise CannotCount(
-                f"term {child} began from step {stretch.until.step} of term {stretch.until.term}; neither the journals "
-                f"nor the store say what was in it: {error.message}"
-            ) from error
     return told
 
 
@@ -249,16 +245,22 @@ def _inherited(
     assert name is not None
     if name.step == 0:
         return {span: AppliedSet() for span in spans}
-    try:
+    with _needed(
+        f"the job began from another job's checkpoint (step {name.step}), and what that had trained is not known"
+    ):
         parts = read_index(store, *name).parts
         return {span: read_span(store, parts[span].ref, span).applied for span in spans}
+
+
+@contextmanager
+def _needed(without: str) -> Iterator[None]:
+    """Nothing can be counted without what is read from the store here. Raises CannotCount."""
+    try:
+        yield
     except StoreError as error:
         if error.kind not in ("missing", "damaged"):
             raise
-        raise CannotCount(
-            f"the job began from another job's checkpoint (step {name.step}), and what that had trained is not known: "
-            f"{error.message}"
-        ) from error
+        raise CannotCount(f"{without}: {error.message}") from error
 
 
 def _gaps(entries: Iterable[Entry], kept: Mapping[int, Mapping[int, int | None]]) -> list[str]:

@@ -126,27 +126,23 @@ def _stat(pid: int) -> tuple[str, int]:
 
 def leaders_with(variable: str, folder: Path) -> Iterator[tuple[int, int, Path]]:
     """(pid, start time, value) of session leaders whose environment has `variable` naming a file in `folder`."""
-    want = variable.encode() + b"="
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        pid = int(entry.name)
-        try:
-            if os.getsid(pid) != pid:
-                continue
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
-        except OSError:
-            continue
-        for item in environment.split(b"\0"):
-            if item.startswith(want):
-                value = Path(os.fsdecode(item[len(want) :]))
-                started = start_ticks(pid)
-                if value.parent == folder and started is not None:
-                    yield pid, started, value
+    want = variable + "="
+    for pid, started, environment in _leaders("environ"):
+        for item in environment:
+            value = Path(item.removeprefix(want))
+            if item.startswith(want) and value.parent == folder:
+                yield pid, started, value
 
 
 def with_argument(prefix: str) -> Iterator[tuple[int, int]]:
     """(pid, start time) of session leaders with an argument that begins so."""
+    for pid, started, arguments in _leaders("cmdline"):
+        if any(argument.startswith(prefix) for argument in arguments):
+            yield pid, started
+
+
+def _leaders(file: str) -> Iterator[tuple[int, int, list[str]]]:
+    """(pid, start time, items of /proc/<pid>/<file>) of session leaders that we may look at."""
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
@@ -154,12 +150,12 @@ def with_argument(prefix: str) -> Iterator[tuple[int, int]]:
         try:
             if os.getsid(pid) != pid:
                 continue
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            items = os.fsdecode(Path(f"/proc/{pid}/{file}").read_bytes()).split("\0")
         except OSError:
             continue
         started = start_ticks(pid)
-        if started is not None and any(os.fsdecode(one).startswith(prefix) for one in arguments):
-            yield pid, started
+        if started is not None:
+            yield pid, started, items
 
 
 def module_command(module: str) -> tuple[str, ...]:
