@@ -103,10 +103,13 @@ class Api:
         except NotFound:
             return None
 
-    def list(self, resource: Resource, namespace: str | None = None, labels: str = "") -> list[Object]:
-        """All of them, page by page; `labels` is a selector. Items have their apiVersion and kind."""
+    def list(
+        self, resource: Resource, namespace: str | None = None, labels: str = "", *, fields: str = ""
+    ) -> list[Object]:
+        """All of them, page by page; `labels` and `fields` are selectors. Items have their apiVersion and kind."""
         items: list[Object] = []
         query = {"limit": str(PAGE)} | ({"labelSelector": labels} if labels else {})
+        query |= {"fieldSelector": fields} if fields else {}
         while True:
             page = self._call("list", resource, "GET", resource.path(namespace), query)
             items += [

@@ -120,5 +120,5 @@ class _Lines(logging.Formatter):
 def start_logging(who: Identity) -> logging.Logger:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(who, os.environ.get(names.ENV_LOG) == "json"))
-    logging.basicConfig(level=os.environ.get("DSJ_LOG_LEVEL", "INFO"), handlers=[handler], force=True)
+    logging.basicConfig(level=os.environ.get(names.ENV_LOG_LEVEL, "INFO"), handlers=[handler], force=True)
     return logging.getLogger("deepseek_runtime")

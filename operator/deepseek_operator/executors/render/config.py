@@ -1,0 +1,48 @@
+"""The config document of a job and generation of intent, as an immutable ConfigMap: nothing in it ever changes."""
+
+from deepseek_operator.api.config import job_config
+from deepseek_operator.api.job import DeepseekJob
+from deepseek_operator.executors.render.folders import CODE, DATA
+from deepseek_operator.executors.render.parts import Manifest, Owner, part_metadata
+from deepseek_operator.executors.render.settings import Rendering
+from deepseek_operator.executors.render.storage import Storage
+from deepseek_runtime.contract.config import EtcdTls, JobConfig, Timing
+from deepseek_runtime.contract.names import SERVER_PORT
+
+FILE = "config.json"
+
+
+def cluster_config(
+    job: DeepseekJob,
+    owner: Owner,
+    settings: Rendering,
+    storage: Storage,
+    *,
+    generation: str,
+    code: bool,
+    timing: Timing | None = None,
+) -> JobConfig:
+    """What members of this generation read. code: whether they find the user's own under its path."""
+    return job_config(
+        job,
+        uid=owner.uid,
+        generation=generation,
+        etcd=settings.etcd,
+        etcd_tls=EtcdTls() if settings.etcd_tls else None,
+        checkpoint_uri_default=storage.uri,
+        code_dir=CODE if code else None,
+        bind=f"tcp://0.0.0.0:{SERVER_PORT}",
+        data_dir=DATA,
+        install=settings.install,
+        timing=timing,
+    )
+
+
+def config_map(owner: Owner, config: JobConfig) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": part_metadata(owner, f"config-{config.generation}", "config"),
+        "immutable": True,
+        "data": {FILE: config.model_dump_json(indent=1)},
+    }
