@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from deepseek_operator.api.status import JobStatus
+from deepseek_operator.api.status import JobEvent, JobStatus
 from deepseek_operator.executors import Executor
 from deepseek_operator.reconcile.intent import Intent
 from deepseek_operator.reconcile.observe import EtcdSeen, Now, observe
@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 
 RETRY = 1.0
 """Seconds until a round is repeated in which a write failed."""
+
+
+class Stale(Exception):
+    """The status that a round was planned from is not the last one: load it, plan again."""
 
 
 class Queue:
@@ -83,15 +87,22 @@ class Round:
 
     executor: Executor
     etcd: Etcd
-    save: Callable[[JobStatus], None]
-    """Raises OSError."""
+    save: Callable[[JobStatus], float | None]
+    """None: it is saved. Seconds: it may wait so long, and is asked for again then (progress, where many share a
+    budget). Raises OSError, or Stale, and then nothing of the plan is carried out."""
     status: JobStatus
     etcd_seen: Callable[[], EtcdSeen | None] = lambda: None
     now: Callable[[], Now] = clocks
+    tell: Callable[[tuple[JobEvent, ...]], None] | None = None
+    """Where events go once the status is saved; None: into the status."""
     unsaved: bool = field(default=False, init=False)
+    deferred: bool = field(default=False, init=False)
 
     def once(self, intent: Intent) -> tuple[Plan, float | None]:
-        """One round: what was planned, and in how many seconds the next is due (None: when something changes)."""
+        """One round: what was planned, and in how many seconds the next is due (None: when something changes).
+
+        Raises Stale, and whatever the executor raises.
+        """
         # Members first: of one that is seen to have left, what it wrote before is then in the view, or on its way.
         members = self.executor.observe()
         obstacle = self.executor.obstacle()
@@ -99,12 +110,11 @@ class Round:
         made = plan(intent, seen)
         acts = made.writes(self.status)
         due = [] if made.requeue_after is None else [made.requeue_after]
-        if acts or self.unsaved:
-            self._save(with_events(made.status, made.events))
-            for event in made.events:
-                logger.log(
-                    logging.WARNING if event.type == "Warning" else logging.INFO, "%s: %s", event.reason, event.message
-                )
+        if acts or self.unsaved or self.deferred:
+            wait = self._save(made.status if self.tell else with_events(made.status, made.events))
+            if wait is not None:
+                due.append(wait)
+            self._say(made.events)
         if acts:
             self.executor.apply(made)
             due.append(0.0)
@@ -112,16 +122,25 @@ class Round:
             due = [RETRY]
         return made, min(due, default=None)
 
-    def _save(self, status: JobStatus) -> None:
-        self.status = status
+    def _save(self, status: JobStatus) -> float | None:
         try:
-            self.save(status)
+            wait = self.save(status)
         except OSError as error:
+            self.status = status
             if not self.unsaved:
                 logger.error("the status cannot be saved (%s): no term is raised until it can", error.strerror)
             self.unsaved = True
-        else:
-            self.unsaved = False
+            return None
+        self.status = status
+        self.unsaved, self.deferred = False, wait is not None
+        return wait
+
+    def _say(self, events: tuple[JobEvent, ...]) -> None:
+        for event in events:
+            level = logging.WARNING if event.type == "Warning" else logging.INFO
+            logger.log(level, "%s: %s", event.reason, event.message)
+        if self.tell is not None and events:
+            self.tell(events)
 
     def _write(self, made: Plan) -> bool:
         """False: etcd did not take it all."""

@@ -172,6 +172,10 @@ class JobStatus(Part):
     suspects: tuple[Suspect, ...] = ()
     """The newest 16."""
     drain: DrainStatus | None = None
+    drain_outcome: str = ""
+    """What came of the newest drain, for people; empty while one is under way."""
+    generation: str = ""
+    """Hash of the intent that the members run with; another one in the spec means that they are replaced."""
     members: tuple[MemberStatus, ...] = ()
     progress: Progress | None = None
     """As the chief last wrote it (snake_case inside, as in etcd)."""

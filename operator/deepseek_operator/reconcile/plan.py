@@ -7,7 +7,7 @@ written; whoever is gone is judged before a seat is filled; a seat is filled bef
 from deepseek_operator.reconcile.draft import Draft, Plan
 from deepseek_operator.reconcile.intent import Intent
 from deepseek_operator.reconcile.observe import Observed
-from deepseek_operator.reconcile.policies import elastic, lifecycle, nodes, recoveries, restart, terms
+from deepseek_operator.reconcile.policies import elastic, lifecycle, nodes, recoveries, restart, rollout, terms
 from deepseek_operator.reconcile.policies import suspend as suspension
 from deepseek_operator.reconcile.status import describe
 
@@ -19,6 +19,7 @@ def plan(intent: Intent, seen: Observed) -> Plan:
     draft = Draft(intent, seen, seen.status)
     nodes.lost(draft)
     lifecycle.absorb(draft)
+    rollout.begin(draft)
     if not draft.over():
         _decide(draft)
     if draft.over():

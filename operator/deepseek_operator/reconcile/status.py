@@ -10,6 +10,7 @@ from deepseek_operator.api.conditions import derive_phase, get, rfc3339, set_con
 from deepseek_operator.api.status import Columns, ConditionType, JobEvent, JobStatus, MemberStatus, RoleStatus
 from deepseek_operator.reconcile.draft import Draft
 from deepseek_operator.reconcile.observe import MemberSeen
+from deepseek_operator.reconcile.policies import rollout
 from deepseek_operator.reconcile.policies.suspend import suspending
 from deepseek_runtime.contract.exit_codes import OK
 from deepseek_runtime.contract.names import LABEL_JOB, LABEL_ROLE, Member, Role
@@ -118,13 +119,16 @@ def _sayings(draft: Draft) -> list[Saying]:
         before = get(status.conditions, "Failed")
         failed = Saying("Failed", True, draft.failed or (before.reason if before else "Failed"), status.message)
     suspended = Saying("Suspended", False, "NotSuspended")
-    if leaving:
-        suspended = Saying("Suspended", gone, "Suspended" if gone else "Draining")
+    rolling = leaving and rollout.rolling(draft) and not draft.intent.suspend
+    if leaving and not rolling:
+        suspended = Saying("Suspended", gone, "Suspended" if gone else "Draining", status.drain_outcome)
     quiet = over or leaving
     return [
         Saying("Created", True, "Accepted"),
-        Saying("Running", False, "Finished" if over else suspended.reason) if quiet else _running(draft),
-        Saying("Restarting", False, "NothingLost") if quiet else _restarting(draft),
+        Saying("Running", False, "Finished" if over else "RollingOut" if rolling else suspended.reason)
+        if quiet
+        else _running(draft),
+        _rolling(draft) if rolling else Saying("Restarting", False, "NothingLost") if quiet else _restarting(draft),
         Saying("Degraded", False, "AllWell") if over else _degraded(draft, leaving),
         Saying("Blocked", False, "NothingBlocks") if quiet else _blocked(draft),
         suspended,
@@ -156,6 +160,12 @@ def _restarting(draft: Draft) -> Saying:
     if not lost:
         return Saying("Restarting", False, "NothingLost")
     return Saying("Restarting", True, "MemberLost", f"being replaced: {', '.join(lost)}")
+
+
+def _rolling(draft: Draft) -> Saying:
+    outcome = f" ({draft.status.drain_outcome})" if draft.status.drain_outcome else ""
+    text = f"all members are replaced, because what they are made from has changed; first they drain{outcome}"
+    return Saying("Restarting", True, "RollingOut", text)
 
 
 def _degraded(draft: Draft, leaving: bool) -> Saying:

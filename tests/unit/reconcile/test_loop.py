@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from builders.world import World
-from deepseek_operator.api.status import JobStatus
-from deepseek_operator.loop import Queue, Round
+from deepseek_operator.api.status import JobEvent, JobStatus
+from deepseek_operator.loop import Queue, Round, Stale
 from deepseek_operator.reconcile.observe import MemberSeen, Now, Obstacle
 from deepseek_operator.reconcile.plan import Plan
 from deepseek_runtime.contract.records import Command, Progress, TermRecord
@@ -140,3 +140,53 @@ def test_silent_etcd_is_tried_again() -> None:
     rounds.once(place.world.intent)
     assert place.world.view.term is not None
     assert place.world.view.term.number == 1
+
+
+class Savers:
+    """A saver as in a cluster: progress may wait, and another may have written before."""
+
+    def __init__(self) -> None:
+        self.wait: float | None = None
+        self.stale = False
+        self.asked: list[JobStatus] = []
+        self.told: list[str] = []
+
+    def save(self, status: JobStatus) -> float | None:
+        self.asked.append(status)
+        if self.stale:
+            raise Stale("another has written")
+        return self.wait
+
+    def tell(self, events: tuple[JobEvent, ...]) -> None:
+        self.told += [event.reason for event in events]
+
+
+def test_what_may_wait_is_asked_for_again_and_keeps_nothing_else_waiting() -> None:
+    place, saver = Place(World()), Savers()
+    rounds = place.round()
+    rounds.save, rounds.tell = saver.save, saver.tell
+    saver.wait = 3.0
+    assert rounds.once(place.world.intent)[1] == 0.0
+    assert len(place.world.members) == 5
+    while (due := rounds.once(place.world.intent)[1]) == 0.0:
+        pass
+    assert due == pytest.approx(3.0)
+    saver.wait = None
+    asked = len(saver.asked)
+    rounds.once(place.world.intent)
+    rounds.once(place.world.intent)
+    assert len(saver.asked) == asked + 1
+
+
+def test_stale_status_carries_nothing_out_and_says_nothing() -> None:
+    place, saver = Place(World()), Savers()
+    rounds = place.round()
+    rounds.save, rounds.tell = saver.save, saver.tell
+    saver.stale = True
+    with pytest.raises(Stale):
+        rounds.once(place.world.intent)
+    assert (place.world.members, saver.told, rounds.status) == ({}, [], JobStatus())
+    saver.stale = False
+    rounds.once(place.world.intent)
+    assert saver.told == ["Created"]
+    assert rounds.status.events == ()
