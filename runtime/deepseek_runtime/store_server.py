@@ -2,7 +2,8 @@
 
     python -m deepseek_runtime.store_server --folder /data --key /etc/dsj/store/key --tls /etc/dsj/tls
 
-A user is a job: its name is the job's uid, its password HMAC-SHA256(key, uid), so nothing is kept about users. Each
+A user is a job: its name is the job's uid, its password derived from the key
+(contract/store.py), so nothing is kept about users. Each
 sees its own folder alone, /<uid>. The user `admin` (password by the same rule) sees all.
 GET /healthz needs no user: 200 while files can be written, 503 when they cannot.
 """
@@ -10,7 +11,6 @@ GET /healthz needs no user: 200 while files can be written, 503 when they cannot
 import argparse
 import base64
 import binascii
-import hashlib
 import hmac
 import logging
 import os
@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
+
+from deepseek_runtime.contract.store import password_of
 
 _log = logging.getLogger(__name__)
 
@@ -42,11 +44,6 @@ App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 class StoreServerError(Exception):
     """It cannot be started; the message is for people."""
-
-
-def password(key: bytes, user: str) -> str:
-    """What `user` (a job's uid, or `admin`) logs in with."""
-    return hmac.new(key, user.encode(), hashlib.sha256).hexdigest()
 
 
 def own_folder(user: str, path: str) -> str | None:
@@ -102,7 +99,7 @@ class Guard:
             return None
         if not _UID.fullmatch(user) and user != ADMIN:
             return None
-        return user if hmac.compare_digest(given.encode(), password(self._key, user).encode()) else None
+        return user if hmac.compare_digest(given.encode(), password_of(self._key, user).encode()) else None
 
     def _health(self, start_response: StartResponse) -> Iterable[bytes]:
         if not os.access(self._folder, os.W_OK | os.X_OK):

@@ -14,7 +14,7 @@ import pytest
 from deepseek_operator.certificates import Authority, years
 from deepseek_runtime.checkpoint.remote import RemoteStore
 from deepseek_runtime.checkpoint.store import StoreError, open_store
-from deepseek_runtime.store_server import password
+from deepseek_runtime.contract.store import password_of as password
 
 pytest.importorskip("wsgidav")
 pytest.importorskip("webdav4")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from deepseek_runtime.store_server import Guard, own_folder, password
+from deepseek_runtime.contract.store import password_of as password
+from deepseek_runtime.store_server import Guard, own_folder
 
 KEY = b"k" * 32
 UID = "5a1c8f6e-0000-4000-8000-000000000001"
