@@ -30,6 +30,7 @@ from deepseek_operator.api.load import read_job_text
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.executors.etcd_keeper import end_strays, read_etcd_file
 from deepseek_operator.executors.files import replace_file
+from deepseek_operator.executors.orphans import end_heirs
 from deepseek_operator.executors.processes import Process, leaders_with, start_ticks
 from deepseek_runtime.contract.config import Timing
 from deepseek_runtime.contract.names import ENV_EXIT_FILE, Role
@@ -305,6 +306,7 @@ class StateFolder:
             if process.wait(10.0):
                 process.reap()
         _close(left)
+        end_heirs(ENV_EXIT_FILE, lambda file: file.parent == self.exits)
         end_strays(self.etcd)
 
     def clear(self) -> None:

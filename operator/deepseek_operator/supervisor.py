@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +27,12 @@ from deepseek_operator.executors.etcd import EtcdFailed, EtcdMissing
 from deepseek_operator.executors.etcd_keeper import EtcdKeeper
 from deepseek_operator.executors.files import replace_file
 from deepseek_operator.executors.local import LocalExecutor
+from deepseek_operator.executors.orphans import Reaper, adopt_orphans, end_descendants
 from deepseek_operator.executors.processes import module_command, python_environment
 from deepseek_operator.loop import RETRY, Queue, Round
 from deepseek_operator.reconcile.intent import Intent
 from deepseek_operator.state_folder import Identity, StateBroken, StateFolder
-from deepseek_runtime.contract.config import EtcdTls
+from deepseek_runtime.contract.config import ConfigError, EtcdTls, JobConfig, Training, load_config
 from deepseek_runtime.contract.exit_codes import CONFIG, CRASHED, MISSING_INPUT, OK
 from deepseek_runtime.contract.keys import JobKeys
 from deepseek_runtime.contract.names import ENV_CONFIG, ENV_SECRETS, Member, Role
@@ -103,10 +105,14 @@ class Supervisor:
             install=INSTALL,
             timing=identity.timing,
         )
-        self._config = config
         config_file = folder.config_file(identity.generation)
-        if not (members_live and config_file.exists()):  # nothing in it changes while a member lives
+        told = _told(config_file) if members_live else None
+        if told is None:
             replace_file(config_file, config.model_dump_json(indent=1).encode())
+        else:  # nothing in it changes while a member lives
+            config = _going_on(told, config)
+        self._config = config
+        self._read.training = config.training
         if not members_live:
             _make_keys(folder)
         commands: Mapping[Role, Sequence[str]] = identity.commands or {
@@ -139,7 +145,9 @@ class Supervisor:
     def run(self) -> int:
         """Rounds until the job has ended; its exit code (0 when it is suspended)."""
         key = self._folder.name
+        reaper = Reaper()
         while True:
+            reaper.tend(time.monotonic())
             if self._queue.get(LISTENS) is None and not self._read.changed():
                 continue
             tended = self._keeper.tend()
@@ -151,6 +159,9 @@ class Supervisor:
         self._membership.close()
         self._executor.close()
         self._keeper.stop()
+        left = end_descendants()
+        if left:
+            logger.info("ended with the job, whose members had started them: %s", ", ".join(map(str, left)))
         self._count()
         logger.info("the job has ended: %s", self._round.status.phase)
         return self._round.status.exit_code or OK
@@ -204,6 +215,8 @@ class _Wanted:
         self._files = (folder.job_file, folder.control_file)
         self._known: tuple[object, ...] = ()
         self._intent: Intent | None = None
+        self.training: Training | None = None
+        """What members were told: a job.yaml that is longer counts when they start again."""
 
     def changed(self) -> bool:
         return self._stamps() != self._known
@@ -224,8 +237,11 @@ class _Wanted:
         identity, control = self._folder.identity(), self._folder.control()
         intent = Intent.of(self._folder.job(), identity.uid, identity.generation)
         workers = control.workers if control.workers is not None else intent.workers
+        told = self.training or intent
         return replace(
             intent,
+            steps=told.steps,
+            epochs=told.epochs,
             workers=workers,
             workers_min=min(intent.workers_min, workers),
             suspend=intent.suspend or control.suspend,
@@ -241,6 +257,25 @@ class _Wanted:
             except FileNotFoundError:
                 found.append(None)
         return tuple(found)
+
+
+def _told(file: Path) -> JobConfig | None:
+    """What living members read at their start; None: there is no such document."""
+    try:
+        return load_config(file)
+    except ConfigError as error:
+        logger.warning("written anew, although members live: %s", error)
+        return None
+
+
+def _going_on(told: JobConfig, now: JobConfig) -> JobConfig:
+    before, after = (one.training.steps or one.training.epochs for one in (told, now))
+    if before != after:
+        logger.warning(
+            "members go on to %s; %s counts when they start again: `dsj stop %s`, then `dsj run --resume`",
+            before, after, told.job,
+        )  # fmt: skip
+    return told
 
 
 def _environment(common: Mapping[str, str], member: Member, share: int) -> Mapping[str, str]:
@@ -275,6 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.hold(lock, supervises=True)
     os.environ.update(python_environment())  # before the folder changes: what is relative would mean another one
     os.chdir(folder.path)
+    adopt_orphans()
     supervisor = Supervisor(folder)
     try:
         supervisor.begin()

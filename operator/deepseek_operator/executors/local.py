@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from deepseek_operator.api.status import MemberStatus
+from deepseek_operator.executors.orphans import end_heirs
 from deepseek_operator.executors.processes import Ended, Process, Watch, leaders_with
 from deepseek_operator.reconcile.observe import MemberSeen, Obstacle
 from deepseek_operator.reconcile.plan import Plan
@@ -97,7 +98,8 @@ class LocalExecutor:
                 self._hold(seen, process)
             elif status.pid is not None and status.phase != "gone":
                 self._held[member] = _Held(self._gone(seen, Ended(), now), None)
-        for pid, begun, file in leaders_with(ENV_EXIT_FILE, self._exits):
+        # The oldest of each: what a member started in a session of its own has its environment too.
+        for pid, begun, file in sorted(leaders_with(ENV_EXIT_FILE, self._exits), key=lambda found: found[1]):
             try:
                 member = Member.parse(file.stem)
             except ValueError:
@@ -191,6 +193,7 @@ class LocalExecutor:
             if process.wait(KILLED_WITHIN):
                 process.reap()
                 process.close()
+                self._end_heirs(held.seen.member)
             else:
                 logger.error("%s, pid %d, cannot be killed; it stays listed", held.seen.member, process.pid)
                 self._hold(held.seen, process)
@@ -205,12 +208,19 @@ class LocalExecutor:
                     self._watch.forget(handle)
                     process.close()
                     held.process = None
+                    self._end_heirs(held.seen.member)
                     held.seen = self._gone(held.seen, how, time.time())
                     logger.info("%s has ended: %s", held.seen.member, held.seen.exit or how)
                     break
             else:
                 return
         self._changed()
+
+    def _end_heirs(self, member: Member) -> None:
+        """Whoever it started and let go. The next incarnation starts its own, and would find their ports taken."""
+        killed = end_heirs(ENV_EXIT_FILE, self._exit_file(member).__eq__)
+        if killed:
+            logger.info("ended with %s, which had started them: %s", member, ", ".join(map(str, killed)))
 
     def _gone(self, seen: MemberSeen, how: Ended, now: float) -> MemberSeen:
         record = self._read_exit(seen.member)

@@ -1,5 +1,6 @@
 """What every executor must do, run against each of them (the cluster's joins in issue 2 of 3)."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from deepseek_operator.api.status import JobStatus, MemberStatus
 from deepseek_operator.executors.local import NO_WORD, LocalExecutor, last_words
+from deepseek_operator.executors.orphans import OLD, Reaper
 from deepseek_operator.executors.processes import Process
 from deepseek_operator.reconcile.observe import MemberSeen
 from deepseek_operator.reconcile.plan import Plan
@@ -121,7 +123,7 @@ def test_what_we_logged_when_all_was_well_is_no_reason(place: Callable[..., Loca
         ("of a long line", False, "of a long line"),
         ("2026-01-02T03:04:05.678Z ERROR member=worker-0-0 no space\n\n", True,
          "2026-01-02T03:04:05.678Z ERROR member=worker-0-0 no space"),
-        ('said\n{"time": "2026", "level": "INFO", "job": "digits", "member": "worker-0-0", "message": "x"}', True, "said"),
+        ('said\n{"time": "2026", "level": "INFO", "member": "worker-0-0", "message": "x"}', True, "said"),
         ("x" * 5000, True, "x" * 600),
         ("", True, ""),
     ],
@@ -188,6 +190,38 @@ def test_what_a_member_started_ends_with_it(tmp_path: Path) -> None:
     for process in (child, leader):
         process.close()
     here.executor.close()
+
+
+@pytest.mark.parametrize("how", ["deleted", "killed"])
+def test_what_a_member_started_in_a_session_of_its_own_ends_with_it(tmp_path: Path, how: str) -> None:
+    start = "setsid sleep 60 & echo $! > $FOLDER/child.new; mv $FOLDER/child.new $FOLDER/child; wait"
+    here = Local(tmp_path, worker=start)
+    here.executor.apply(plan(create=(W0,)))
+    here.until(lambda _: (tmp_path / "child").exists())
+    child = child_of(tmp_path)
+    if how == "deleted":
+        here.executor.apply(plan(delete=(W0,)))
+    else:
+        leader = Process.adopt(here.executor.observe()[0].pid or 0, int(here.executor.observe()[0].started))
+        assert leader is not None
+        leader._send(9)
+        leader.close()
+        here.until(gone)
+    assert child.wait(5.0)
+    child.close()
+    here.executor.close()
+
+
+def test_orphans_that_ended_are_reaped_when_nobody_else_has() -> None:
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    reaper = Reaper()
+    for now in (100.0, 100.0 + OLD - 1):
+        reaper.tend(now)
+        assert os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    reaper.tend(100.0 + OLD)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
 
 
 def test_adoption(tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from builders import fake_member
+from builders import fake_member, letting_go
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.executors.etcd_keeper import read_etcd_file
+from deepseek_operator.executors.processes import start_ticks
 from deepseek_operator.launch import StartRefused, resume, start
 from deepseek_operator.state_folder import StateFolder
 from deepseek_runtime.contract.config import Timing
@@ -46,12 +48,15 @@ class Place:
         path.write_text(JOB.format(steps=steps, workers=workers, args=args))
         return path
 
-    def start(self, hold: bool = False, replace: bool = False, **job: object) -> StateFolder:
+    def start(
+        self, hold: bool = False, replace: bool = False, worker: ModuleType = fake_member, **job: object
+    ) -> StateFolder:
         if hold:
             job["args"] = "{hold: true}"
         file = self.manifest(**job)  # type: ignore[arg-type]
         timing = Timing(registration_ttl=2.0, progress=0.1)
-        return start(file, self.root / "state", replace=replace, timing=timing, commands=COMMANDS)
+        commands: dict[Role, tuple[str, ...]] = {**COMMANDS, "worker": (*FAKE[:-1], str(worker.__file__))}
+        return start(file, self.root / "state", replace=replace, timing=timing, commands=commands)
 
     def release(self) -> None:
         (self.folder.path / "release").touch()
@@ -235,6 +240,39 @@ def test_scale_and_replace(place: Place) -> None:
     assert status.phase == "Succeeded"
     assert status.uid != uid
     assert not (folder.checkpoints / "old").exists()
+
+
+def test_what_left_its_members_session_does_not_outlive_it(place: Place) -> None:
+    folder = place.start(hold=True, worker=letting_go)
+    place.training()
+    first, second = (
+        [int(pid) for pid in (folder.path / f"worker-{index}-0.let-go").read_text().split()] for index in (0, 1)
+    )
+    assert all(start_ticks(pid) is not None for pid in first + second)
+    place.kill("worker", 0)
+    place.until(lambda s: len(s.recoveries) == 1 and s.recoveries[0].seconds is not None)
+    # The one with its environment ended with it; of the other nobody can tell whose it is.
+    assert [start_ticks(pid) is None for pid in first + second] == [True, False, False, False]
+    place.release()
+    assert place.ended().phase == "Succeeded"
+    assert all(start_ticks(pid) is None for pid in first + second)
+
+
+def test_what_left_its_members_session_is_ended_when_the_supervisor_was_killed(place: Place) -> None:
+    folder = place.start(hold=True, worker=letting_go)
+    place.training()
+    files = [(folder.path / f"worker-{index}-0.let-go").read_text() for index in (0, 1)]
+    heirs, others = zip(*((int(pid) for pid in text.split()) for text in files), strict=True)
+    supervisor = folder.supervisor()
+    assert supervisor is not None
+    supervisor._send(signal.SIGKILL)
+    assert supervisor.wait(10)
+    supervisor.close()
+    folder.request_stop()
+    assert folder.left_behind() == []
+    assert [start_ticks(pid) for pid in heirs] == [None, None]
+    for pid in others:
+        os.kill(pid, signal.SIGKILL)  # docs/interfaces.md: the one way to outlive a job
 
 
 def test_what_keeps_it_from_starting_is_said(place: Place) -> None:
