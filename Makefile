@@ -8,9 +8,13 @@ BIN := .venv/bin
 PYTHON_ENV := PYTHONPATH=runtime:operator:tests
 BENCHES := $(subst _,-,$(basename $(notdir $(filter-out tests/bench/\_%,$(wildcard tests/bench/*.py)))))
 
-export KILL
+CLUSTER ?= 0
+NODES ?= 2
+GRACE ?= 50
 
-.PHONY: help setup demo test check format bench lock wheel-test images clean
+export KILL CLUSTER
+
+.PHONY: help setup demo test check format bench lock wheel-test images cluster-up cluster-down test-cluster clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,5 +55,17 @@ images: ## Build the images with docker or buildah (WHEELS=folder for torch's CP
 lock: ## Resolve pyproject.toml into requirements*.lock anew (UPGRADE=1: to the newest versions)
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
+cluster-up: setup ## A real Kubernetes on this machine, without Docker (root; NODES=2 GRACE=50 CLUSTER=0)
+	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || scripts/cluster-packages.sh
+	@$(PYTHON_ENV) $(BIN)/python -m testcluster --number $(CLUSTER) up --nodes $(NODES) --grace $(GRACE)
+
+cluster-down: setup ## Remove it, or what is left of it
+	@$(PYTHON_ENV) $(BIN)/python -m testcluster --number $(CLUSTER) down
+
+test-cluster: setup ## Tests in a real Kubernetes: the one that is up, else one of their own
+	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || scripts/cluster-packages.sh
+	@$(BIN)/python -m pytest tests/cluster --durations=10
+
 clean: ## Remove what was built; .venv stays
+	@! ls build/cluster*/cluster.json >/dev/null 2>&1 || { echo "a test cluster is up: make cluster-down first" >&2; exit 1; }
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -13,7 +13,7 @@ fi
 .venv/bin/python -m pytest "${marks[@]}" --durations=10 --junit-xml=build/tests.xml
 .venv/bin/python scripts/wheel_test.py
 
-[ -d tests/cluster ] || left_out+=("tests in a cluster: there are none yet")
+left_out+=("tests in a real Kubernetes: run them with make test-cluster")
 command -v nvidia-smi >/dev/null || left_out+=("tests on a GPU: this machine has none")
 
 echo

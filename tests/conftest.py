@@ -7,8 +7,11 @@ import pytest
 from hypothesis import settings
 
 TESTS = Path(__file__).parent
-TIME_LIMITS = {"unit": 60, "integration": 300, "simulator": 300}
+TIME_LIMITS = {"unit": 60, "integration": 300, "simulator": 300, "cluster": 600}
 """Seconds. A limit ends a test that hangs; it says nothing about how fast one should be."""
+
+MARKS = {"integration": pytest.mark.integration, "cluster": pytest.mark.cluster}
+"""Every other folder is `unit`."""
 
 # Under nohup, or in the background of a shell, these are ignored, and what tests start would inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -23,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in TIME_LIMITS:
-            item.add_marker(pytest.mark.integration if folder == "integration" else pytest.mark.unit)
+            item.add_marker(MARKS.get(folder, pytest.mark.unit))
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(TIME_LIMITS[folder]))
 

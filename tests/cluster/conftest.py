@@ -1,0 +1,48 @@
+"""A real Kubernetes for the tests of this folder: the one of `make cluster-up`, or one of their own."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from testcluster import needs
+from testcluster.cluster import Cluster, attach, down, up
+from testcluster.layout import Layout
+
+QUICK: Final = 10
+"""Seconds of silence after which a node is lost, where the tests start the cluster: they need not wait for 50."""
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """One for all tests. It is left as it is found: up if it was up."""
+    layout = Layout(int(os.environ.get("CLUSTER", "0")))
+    there = attach(layout)
+    if there is not None:
+        # A test that was interrupted may have left one dead.
+        for node in there.nodes.values():
+            if not node.running():
+                node.start()
+        there.await_nodes()
+        yield there
+        return
+    reason = needs.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    try:
+        yield up(layout, grace=QUICK)
+    finally:
+        down(layout)
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of the test's own, in which only pods of the strictest Pod Security level may run."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    cluster.kubectl("wait", "serviceaccount/default", f"--namespace={name}", "--for=create", "--timeout=30s")
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
