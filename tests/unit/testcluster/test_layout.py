@@ -10,11 +10,11 @@ from testcluster.layout import MOST_NODES, Layout
 
 def test_nothing_of_a_cluster_overlaps() -> None:
     layout = Layout(3, MOST_NODES)
-    ranges = [ipaddress.ip_network(layout.node_pods(node)) for node in layout.node_names]
-    others = [ipaddress.ip_network(layout.services), ipaddress.ip_network(f"{layout.gateway}/24", strict=False)]
+    ranges = [ipaddress.IPv4Network(layout.node_pods(node)) for node in layout.node_names]
+    others = [ipaddress.IPv4Network(layout.services), ipaddress.IPv4Network(f"{layout.gateway}/24", strict=False)]
 
     assert not any(one.overlaps(other) for one, other in combinations([*ranges, *others], 2))
-    assert all(one.subnet_of(ipaddress.ip_network(layout.all_pods)) for one in ranges)
+    assert all(one.subnet_of(ipaddress.IPv4Network(layout.all_pods)) for one in ranges)
     assert all(ipaddress.ip_address(layout.node_address(node)) in others[1] for node in layout.node_names)
     assert ipaddress.ip_address(layout.kubernetes_service) == others[0][1]
 
@@ -22,7 +22,7 @@ def test_nothing_of_a_cluster_overlaps() -> None:
 def test_clusters_share_nothing() -> None:
     one, eleven = Layout(1), Layout(11)
     assert one.folder != eleven.folder
-    assert not ipaddress.ip_network(one.all_pods).overlaps(ipaddress.ip_network(eleven.all_pods))
+    assert not ipaddress.IPv4Network(one.all_pods).overlaps(ipaddress.IPv4Network(eleven.all_pods))
     # What is removed is found by these beginnings.
     assert not eleven.namespace("node1").startswith(f"{one.name}-")
     assert not eleven.link("node1").startswith(f"{one.name}n")
@@ -33,7 +33,7 @@ def test_names_fit_the_kernel() -> None:
     assert max(len(layout.link(node)) for node in layout.node_names) <= 15
 
 
-@pytest.mark.parametrize(("number", "nodes"), [(-1, 2), (41, 2), (0, 0), (0, MOST_NODES + 1)])
+@pytest.mark.parametrize("number, nodes", [(-1, 2), (41, 2), (0, 0), (0, MOST_NODES + 1)])
 def test_what_does_not_fit_is_refused(number: int, nodes: int) -> None:
-    with pytest.raises(ValueError, match="from 0 to 40|1 to 50 nodes"):
+    with pytest.raises(ValueError, match=r"from 0 to 40|1 to 50 nodes"):
         Layout(number, nodes)
