@@ -126,7 +126,8 @@ class RunPolicy(Section):
     active_deadline_seconds: Annotated[int, Field(ge=1, le=MAX_SECONDS)] | None = None
     """Seconds after its start at which the job fails; absent: never."""
     backoff_limit: Annotated[int, Field(ge=0, le=100_000)] = 6
-    """Restarts of members until the job fails; refilled whenever `checkpoint.everySteps` steps were done."""
+    """How often members may be lost until the job fails; those lost together, within 10 s and for one cause, count
+    once. Refilled whenever `checkpoint.everySteps` steps were done."""
     clean_pod_policy: Literal["Running", "All", "None"] = "Running"
     """Which pods are deleted when the job has ended. `Running`: those that still run, so the logs of the others stay;
     `All`: all; `None`: none. Ignored on one machine."""

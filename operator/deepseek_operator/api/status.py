@@ -101,6 +101,17 @@ class Suspect(Part):
     message: str
 
 
+class Episode(Part):
+    """Members lost together: one outage, which counts once against backoffLimit."""
+
+    cause: str
+    """Exit code and reason, or the signal: without what tells one member's words from another's."""
+    since: float
+    """Of the first loss, seconds since the Unix epoch."""
+    seats: tuple[str, ...]
+    """`<role>/<index>`; whoever is lost a second time begins another episode."""
+
+
 class DrainStatus(Part):
     """A drain under way: in which term it was asked for, and since when (seconds since the Unix epoch)."""
 
@@ -181,8 +192,11 @@ class JobStatus(Part):
     """As the chief last wrote it (snake_case inside, as in etcd)."""
     last_failure: Failure | None = None
     restarts: int = 0
-    """Restarts counted against backoffLimit since the last refill."""
+    """Episodes counted against backoffLimit since the last refill."""
+    episode: Episode | None = None
+    """The newest."""
     restarts_total: int = 0
+    """Of each member."""
     refill_step: int = 0
     """The step at which the budget was last full."""
     recoveries: tuple[Recovery, ...] = ()

@@ -97,12 +97,57 @@ def test_budget_is_the_jobs_and_ends_it() -> None:
     world = World(backoff_limit=2).running()
     for index in (0, 1):
         world.kill("worker", index).settle()
+        world.later(60)
     assert world.status.restarts == 2
     world.kill("worker", 2)
     made = world.plan()
     assert made.status.exit_code == 1
     assert "backoffLimit is 2" in made.status.message
     assert "killed by signal 9" in made.status.message
+
+
+Loss = tuple[float, str, int, int | None, str]
+"""Seconds after the first, role, index, exit code (None: a signal), reason."""
+EPISODES: dict[str, tuple[list[Loss], int]] = {
+    "all at once": ([(0, "server", 0, None, ""), (0, "server", 1, None, ""), (0, "worker", 2, None, "")], 1),
+    "one after the other within seconds": ([(0, "worker", 0, None, ""), (4, "worker", 1, None, ""),
+                                            (8, "server", 0, None, "")], 1),
+    "one exit code, other words": ([(0, "worker", 0, 1, "Unavailable"), (1, "worker", 1, 1, "Unavailable")], 1),
+    "another reason": ([(0, "worker", 0, 1, "Unavailable"), (1, "worker", 1, 1, "DiskFull")], 2),
+    "another exit code": ([(0, "worker", 0, 1, "Exited"), (1, "worker", 1, 7, "Exited")], 2),
+    "a signal beside an exit": ([(0, "worker", 0, None, ""), (1, "worker", 1, 1, "Exited")], 2),
+    "later": ([(0, "worker", 0, None, ""), (10, "worker", 1, None, "")], 2),
+    "no chain: each counts from the first": ([(0, "worker", 0, None, ""), (8, "worker", 1, None, ""),
+                                             (16, "worker", 2, None, "")], 2),
+    "the same seat again": ([(0, "worker", 0, None, ""), (1, "worker", 0, None, "")], 2),
+    "two that crash in turns": ([(0, "worker", 0, None, ""), (0, "worker", 1, None, ""),
+                                 (2, "worker", 0, None, ""), (2, "worker", 1, None, "")], 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EPISODES)
+def test_members_lost_together_count_once(name: str) -> None:
+    losses, restarts = EPISODES[name]
+    world = World(backoff_limit=100).running()
+    before = 0.0
+    for after, role, index, code, reason in losses:
+        world.later(after - before)
+        before = after
+        world.end("worker" if role == "worker" else "server", index, code, reason, f"{role} {index}: {after}").settle()
+    assert (world.status.restarts, world.status.restarts_total) == (restarts, len(losses))
+
+
+def test_an_outage_takes_all_members_and_ends_no_job() -> None:
+    world = World(servers=2, workers=6, backoff_limit=1).running()
+    for role, count in (("server", 2), ("worker", 6)):
+        for index in range(count):
+            world.kill("server" if role == "server" else "worker", index)
+    made = world.plan()
+    assert (made.status.restarts, made.status.exit_code) == (1, None)
+    world.apply(made).settle()
+    world.later(1).kill("worker", 0).settle()
+    assert world.status.exit_code == 1
+    assert world.status.message.startswith("members were lost 2 times")
 
 
 def test_budget_is_refilled_by_progress_since_the_last_failure() -> None:

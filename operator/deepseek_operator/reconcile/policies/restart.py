@@ -3,13 +3,18 @@
 Exit codes 64, 65, 66 and 78 end the job with the member's own message, and so does the same exception in the same range
 a second time. Everything else is replaced: at once the first time, then after 1, 2, 4 ... 60 s, until the seat
 has worked again. The budget is the job's, and is refilled by progress.
+
+backoffLimit counts episodes: members lost within seconds, for one cause, each for the first time. A power loss or an
+etcd that is away takes many and is one failure of the job, as for a JobSet (maxRestarts counts restarts of the whole
+set); a Job's backoffLimit counts pods, which are each a whole try there. A crash loop counts every time: whoever is
+lost again begins another episode.
 """
 
 import re
 
-from deepseek_operator.api.status import Failure, Suspect
+from deepseek_operator.api.status import Episode, Failure, Suspect
 from deepseek_operator.reconcile.draft import Draft
-from deepseek_operator.reconcile.observe import MemberSeen, stamp
+from deepseek_operator.reconcile.observe import MemberSeen, seat, stamp
 from deepseek_operator.reconcile.policies import recoveries
 from deepseek_runtime.contract.exit_codes import CRASHED, OK, USER_CODE, is_users_mistake
 from deepseek_runtime.contract.names import Member
@@ -19,6 +24,8 @@ FINISHED_GRACE = 2.0
 """Seconds between a worker's exit 0 and its replacement: `finished` may still be on its way from etcd."""
 LONGEST_BACKOFF = 60.0
 SUSPECTS = 16
+EPISODE = 10.0
+"""Seconds: one outage reaches all members within; a replacement is seldom lost to the next so soon."""
 
 
 def backoff(failures: int) -> float:
@@ -166,7 +173,8 @@ def _names_a_place(record: ExitRecord) -> bool:
 
 def _count(draft: Draft, member: MemberSeen, failure: Failure) -> None:
     status = draft.status
-    count = status.restarts + 1
+    fresh = _begins_an_episode(draft, member)
+    count = status.restarts + fresh
     step = status.progress.step if status.progress else 0
     counted = status.servers if member.role == "server" else status.workers
     draft.change(
@@ -179,11 +187,11 @@ def _count(draft: Draft, member: MemberSeen, failure: Failure) -> None:
     how = failure.message if failure.exit_code is None else f"exit {failure.exit_code}, {failure.reason}"
     if failure.exit_code is not None and failure.message:
         how += f": {failure.message}"
-    if count > draft.intent.backoff_limit:
+    if fresh and count > draft.intent.backoff_limit:
         draft.fail(
             CRASHED,
             "BackoffLimitExceeded",
-            f"members ended {count} times while fewer than {draft.intent.every_steps} steps were done "
+            f"members were lost {count} times while fewer than {draft.intent.every_steps} steps were done "
             f"(runPolicy.backoffLimit is {draft.intent.backoff_limit}); the last: {_told(member, how)}",
             failure,
         )
@@ -194,6 +202,20 @@ def _count(draft: Draft, member: MemberSeen, failure: Failure) -> None:
     when = f"in {wait:g} s" if wait else "at once"
     draft.note("MemberLost", f"{member.member}: {how}; it is replaced {when}", warning=True)
     recoveries.lost(draft, member, how)
+
+
+def _begins_an_episode(draft: Draft, member: MemberSeen) -> bool:
+    """Whether this loss is one of its own; else it is part of the newest episode."""
+    record = member.exit
+    cause = f"exit {record.code} {record.reason}" if record is not None else how_killed(member)
+    when = member.ended if member.ended is not None else draft.now
+    key, known = seat(member.role, member.index), draft.status.episode
+    joins = known is not None and known.cause == cause and abs(when - known.since) < EPISODE and key not in known.seats
+    if known is not None and joins:
+        draft.change(episode=known.model_copy(update={"seats": (*known.seats, key)}))
+        return False
+    draft.change(episode=Episode(cause=cause, since=when, seats=(key,)))
+    return True
 
 
 def _worked(draft: Draft, member: MemberSeen) -> bool:
