@@ -48,6 +48,8 @@ class _Deleted:
     at: float
     forced: bool
     """Forgotten by the API server, whatever its node does."""
+    kept: bool = False
+    """Not deleted at all, only nobody's member any more: the cache does not show its label yet."""
 
 
 class ClusterExecutor:
@@ -222,7 +224,7 @@ class ClusterExecutor:
             self._api.apply(PODS, namespace, label)
         except (NotFound, Conflict):
             return
-        self._deleted[_uid(pod)] = _Deleted(self._now(), True)
+        self._deleted[_uid(pod)] = _Deleted(self._now(), True, kept=True)
         if not ended:
             for old in self._kept():
                 if _uid(old) != _uid(pod) and old["metadata"]["labels"].get(LABEL_ROLE) == role:
@@ -234,7 +236,8 @@ class ClusterExecutor:
     def _clean(self) -> None:
         if self._policy == "All":
             for pod in self._kept():
-                if _uid(pod) not in self._deleted:
+                deleted = self._deleted.get(_uid(pod))
+                if deleted is None or deleted.kept:
                     self._remove(pod, 0)
 
     # --- create

@@ -42,6 +42,8 @@ ENV_KERNELS: Final = "DSJ_KERNELS"
 """A folder of an image with kernels compiled when it was made (`compression.warm` with NUMBA_CACHE_DIR set to it)."""
 STORAGE_FILE: Final = "storage.json"
 """In the folder of keys: options of the checkpoint storage that must not stand in the config document (credentials)."""
+STORE_CA_FILE: Final = "store-ca.crt"
+"""Beside it: who signed the certificate of the chart's own store."""
 
 SERVER_PORT: Final = 7077
 MAX_NAME: Final = 63

@@ -6,4 +6,4 @@ import hmac
 
 def password_of(key: bytes, user: str) -> str:
     """HMAC-SHA256 in hex. key: the installation's, known to the operator and the store; user: a job's uid."""
-    return hmac.new(key, b"dsj-store:" + user.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(key, user.encode(), hashlib.sha256).hexdigest()

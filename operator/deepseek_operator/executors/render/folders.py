@@ -4,11 +4,10 @@ from deepseek_operator.api.pods import Pod
 from deepseek_operator.api.volumes import Volume
 from deepseek_operator.executors.render.parts import Manifest, Owner, keys_secret
 from deepseek_operator.executors.render.settings import Rendering
-from deepseek_operator.executors.render.storage import CHECKPOINTS, Storage
-from deepseek_runtime.contract.names import STORAGE_FILE, Role
+from deepseek_operator.executors.render.storage import CHECKPOINTS, SECRETS, Storage
+from deepseek_runtime.contract.names import Role
 
 CONFIG = "/etc/dsj/config"
-SECRETS = "/etc/dsj/secrets"
 CODE = "/etc/dsj/code"
 DATA = "/var/lib/dsj/data"
 TMP = "/tmp"
@@ -59,8 +58,7 @@ def mounts(pod: Pod, storage: Storage, code: str | None) -> list[Manifest]:
 def _secrets(owner: Owner, role: Role, storage: Storage) -> list[Manifest]:
     sources: list[Manifest] = [{"secret": {"name": keys_secret(owner.name, role)}}]
     if storage.options_secret:
-        item = {"key": STORAGE_FILE, "path": STORAGE_FILE}
-        sources.append({"secret": {"name": storage.options_secret, "items": [item]}})
+        sources.append({"secret": {"name": storage.options_secret}})
     return sources
 
 

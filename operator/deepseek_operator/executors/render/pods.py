@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.pods import Pod, Resources
 from deepseek_operator.executors.render.config import FILE
-from deepseek_operator.executors.render.folders import CONFIG, KERNELS, SECRETS, TMP, mounts, volumes
+from deepseek_operator.executors.render.folders import CONFIG, KERNELS, TMP, mounts, volumes
 from deepseek_operator.executors.render.parts import Manifest, Owner, is_ours, member_labels, metadata
 from deepseek_operator.executors.render.place import placement
 from deepseek_operator.executors.render.settings import Rendering
-from deepseek_operator.executors.render.storage import Storage
+from deepseek_operator.executors.render.storage import SECRETS, Storage
 from deepseek_runtime.contract.names import (
     CONTAINER,
     ENV_CONFIG,

@@ -22,6 +22,8 @@ class Rendering:
     """Where checkpoints of jobs go that name no storage; empty: nowhere."""
     store_key: bytes = field(default=b"", repr=False)
     """What the passwords of the chart's own store are derived from; empty: `store_uri` asks for none."""
+    store_ca: str = ""
+    """Who signed its certificate, in PEM; empty: somebody whom everybody trusts, or it has none."""
     pull_policy: str = ""
     pull_secrets: tuple[str, ...] = ()
     run_as: int | None = USER

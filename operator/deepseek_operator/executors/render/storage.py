@@ -9,11 +9,14 @@ from deepseek_operator.api.pods import Pod
 from deepseek_operator.executors.render.parts import Manifest, Owner, part_metadata
 from deepseek_operator.executors.render.settings import Rendering
 from deepseek_operator.reconcile.observe import Obstacle
-from deepseek_runtime.contract.names import STORAGE_FILE
+from deepseek_runtime.contract.names import STORAGE_FILE, STORE_CA_FILE
 from deepseek_runtime.contract.store import password_of
 
+SECRETS = "/etc/dsj/secrets"
 CHECKPOINTS = "/var/lib/dsj/checkpoints"
 HOSTNAME = "kubernetes.io/hostname"
+STORE_SECRET = "store-worker-keys"
+"""An ending that no job may name among its own Secrets (api/section_rules.py)."""
 _SHARE = "Use a claim with access mode ReadWriteMany, or an object store in spec.checkpoint.storage.uri"
 
 
@@ -30,6 +33,8 @@ class Storage:
     """Ours: options that must not stand in the config document."""
     options: Manifest | None = None
     """What is in that Secret."""
+    authority: str = ""
+    """In it too: who signed the store's certificate, in PEM."""
 
 
 def claim_name(job: DeepseekJob) -> str | None:
@@ -62,13 +67,16 @@ def options_secret(owner: Owner, storage: Storage) -> Manifest | None:
     """The Secret with what `storage.options` holds; None: none is needed."""
     if not storage.options_secret:
         return None
-    secret = part_metadata(owner, "store-worker-keys", "store")
+    secret = part_metadata(owner, STORE_SECRET, "store")
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": secret,
         "type": "Opaque",
-        "stringData": {STORAGE_FILE: json.dumps(storage.options)},
+        "stringData": {
+            STORAGE_FILE: json.dumps(storage.options),
+            **({STORE_CA_FILE: storage.authority} if storage.authority else {}),
+        },
     }
 
 
@@ -77,9 +85,10 @@ def _own_store(owner: Owner, settings: Rendering) -> Storage:
     uri = f"{settings.store_uri.rstrip('/')}/{owner.uid}"
     if not settings.store_key:
         return Storage(uri)
-    options = {"auth": [owner.uid, password_of(settings.store_key, owner.uid)]}
-    # An ending that no job may name among its own Secrets (api/section_rules.py).
-    return Storage(uri, options_secret=owner.part("store-worker-keys"), options=options)
+    options: Manifest = {"auth": [owner.uid, password_of(settings.store_key, owner.uid)]}
+    if settings.store_ca:
+        options["verify"] = f"{SECRETS}/{STORE_CA_FILE}"
+    return Storage(uri, options_secret=owner.part(STORE_SECRET), options=options, authority=settings.store_ca)
 
 
 def _folder(owner: Owner) -> str:
