@@ -187,7 +187,7 @@ def observe(
             term=view.term,
             registrations=MappingProxyType(dict(view.registrations)),
             state=view.state,
-            progress=view.progress,
+            progress=_progress(view.progress, status.progress),
             requests=MappingProxyType(dict(view.requests)),
             commands=MappingProxyType(dict(view.commands)),
             unknown_since=view.unknown_since if view.listed_at is not None else now.monotonic,
@@ -195,3 +195,10 @@ def observe(
         )
     ordered = sorted(members, key=lambda m: (m.role, m.index, m.incarnation))
     return Observed(tuple(ordered), known, status, now, etcd, obstacle)
+
+
+def _progress(seen: Progress | None, last: Progress | None) -> Progress | None:
+    """A chief whose term has not opened counts no steps, and an emptied etcd tells of none: they are as last known."""
+    if seen is None or seen.steps or last is None:
+        return seen
+    return last.model_copy(update={"opening_problem": seen.opening_problem, "events": seen.events})
