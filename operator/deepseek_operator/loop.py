@@ -49,6 +49,10 @@ class Queue:
                 heapq.heappush(self._heap, (at, key))
                 self._news.notify()
 
+    def __len__(self) -> int:
+        with self._news:
+            return len(self._due)
+
     def get(self, timeout: float) -> str | None:
         """The next key that is due, no longer in the queue; None after `timeout` seconds without one."""
         end = time.monotonic() + timeout

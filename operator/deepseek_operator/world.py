@@ -75,6 +75,11 @@ class World:
         with self._lock:
             return list(self._members.get(job_uid, {}).values())
 
+    def owners(self) -> list[str]:
+        """uids of jobs, there or not, that own pods which are there."""
+        with self._lock:
+            return list(self._members)
+
     def node_lost(self, name: str) -> bool:
         """Whether the node is known and not ready (a node that is not watched is not known)."""
         with self._lock:

@@ -118,6 +118,22 @@ def intent_hash(job: DeepseekJob, code_digest: str = "") -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def cluster_generation(job: DeepseekJob, code_digest: str = "") -> str:
+    """16 hex digits over all that a running member was given: another value, and all drain and begin anew.
+
+    `intent_hash`, and what is free to change but stands in the config document, where nothing changes while a member
+    lives. Not the numbers of members.
+    """
+    training = contract_training(job.spec.training).model_dump(mode="json", exclude_defaults=True)
+    given = {
+        "intent": intent_hash(job, code_digest),
+        "training": {name: training.get(name) for name in ("steps", "epochs", "evaluation") if name in training},
+        "checkpoint": job.spec.checkpoint.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+    }
+    text = json.dumps(given, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _optimizer(training: Training) -> contract.Optimizer | None:
     optimizer = training.optimizer
     if optimizer is None:

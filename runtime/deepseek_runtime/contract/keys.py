@@ -13,7 +13,12 @@ class JobKeys:
 
     @classmethod
     def of(cls, install: str, namespace: str, job: str, uid: str) -> "JobKeys":
-        return cls(f"/deepseek/{install}/{namespace}/{job}/{uid}/")
+        return cls(f"{cls.root(install)}{namespace}/{job}/{uid}/")
+
+    @staticmethod
+    def root(install: str) -> str:
+        """What all jobs of an installation have in common."""
+        return f"/deepseek/{install}/"
 
     @property
     def term(self) -> str:

@@ -5,8 +5,8 @@ import pytest
 from builders.world import World, acts, true_conditions
 
 
-def training(**intent: object) -> World:
-    return World(local=False, generation="a", **intent).running()
+def training() -> World:
+    return World(local=False, generation="a").running()
 
 
 def everybody_leaves(world: World) -> list[str]:
