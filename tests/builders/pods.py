@@ -64,10 +64,6 @@ def with_state(of: Object, phase: str, state: Object, **status: Any) -> Object:
     known = made.get("status") or {}
     containers = [{"name": CONTAINER, "state": state}]
     made["status"] = {**known, "phase": phase, "containerStatuses": containers, **status}
-        "phase": phase,
-        "containerStatuses": [{"name": CONTAINER, "state": state}],
-        **status,
-    }
     return made
 
 
