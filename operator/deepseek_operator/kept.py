@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from deepseek_operator.state_folder import StateBroken, StateFolder
 from deepseek_runtime.contract.config import ConfigError, JobConfig, load_config
+from deepseek_runtime.contract.names import Member
 
 if TYPE_CHECKING:
     from deepseek_runtime.audit import Audit
@@ -76,7 +77,9 @@ def audited(folder: StateFolder) -> "Audit":
     """Which samples entered the state that survived, and how often. Raises NotThere, StateBroken."""
     from deepseek_runtime.audit import audit
 
-    return audit(config_of(folder))
+    at_work = folder.status().members if folder.alive() else ()
+    live = [str(Member(m.role, m.index, m.incarnation)) for m in at_work]
+    return audit(config_of(folder), live=live)
 
 
 __all__ = ["NotThere", "StateBroken", "audited", "checkpoints", "config_of", "export_model"]

@@ -8,12 +8,13 @@ applied since has an ordinal: 1, 2, ... What survived of a span is the whole of 
 checkpoint that one began from, the pushes up to the part's ordinal; and so on down to the line that the job began
 with. Everything else was rolled back. docs/formats/journals.md has the format.
 
-    audit(config)                      # from the config document of a job; may be called while it runs
+    audit(config)                      # from the config document of a job that has ended
+    audit(config, live=["worker-0-1"])  # of one that runs
 """
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,8 @@ class Audit:
     samples_skipped: int
     """Of ranges that were given up because they were never finite."""
     residual_lost: float
-    """Sum of |e| that no server will ever see: of killed workers, and of roll-backs."""
+    """Sum of |e| that no server will ever see: of workers that are gone, and of roll-backs. As the newest checkpoint
+    has it: what a living worker holds is on its way."""
     pushed: float
     """Sum of |d| of all pushes that survived: what residual_lost is to be read against."""
     wire_bytes: int
@@ -111,23 +113,31 @@ class Stored:
     pushed: float
 
 
-def audit(config: JobConfig, *, store: Store | None = None, complete: bool | None = None) -> Audit:
+def audit(
+    config: JobConfig, *, store: Store | None = None, complete: bool | None = None, live: Collection[str] = ()
+) -> Audit:
     """Counts a job by its config document: journals in `data_dir`, checkpoints in `checkpoint.uri`.
 
     store: instead of opening the config's own; complete: whether every range must be in; None: if the newest
-    checkpoint is of the last step. Raises CannotCount, StoreError.
+    checkpoint is of the last step; live: workers that are at work, as `worker-0-1`. Raises CannotCount, StoreError.
     """
     if not config.data_dir:
         raise CannotCount("the job has no data_dir: its servers wrote no journals")
     held = store or open_store(config.checkpoint.uri, config.checkpoint.storage_options)
     try:
-        return count(Path(config.data_dir), held, settings_of(config).plan, complete)
+        return count(Path(config.data_dir), held, settings_of(config).plan, complete, live)
     finally:
         if store is None:
             held.close()
 
 
-def count(folder: Path, store: Store, plan_of: Callable[[int], RangePlan], complete: bool | None = None) -> Audit:
+def count(
+    folder: Path,
+    store: Store,
+    plan_of: Callable[[int], RangePlan],
+    complete: bool | None = None,
+    live: Collection[str] = (),
+) -> Audit:
     """folder: where the journals are; plan_of: from the length of the data set. Raises CannotCount, StoreError."""
     seen = survey(store)
     newest_term = max(seen.bases, default=0)
@@ -141,7 +151,7 @@ def count(folder: Path, store: Store, plan_of: Callable[[int], RangePlan], compl
     except LineageBroken as error:
         raise CannotCount(f"{store.uri}: {error}") from error
     problems = [f"step {name.step} is passed over: {why}" for name, why in choice.passed_over]
-    stored = _read_parts(store, index)
+    stored = _read_parts(store, index, live)
     journals = read_journals(folder)  # after the checkpoint: what is in that, stands here
     spans = range(len(index.parts))
     limits = [_limits(stretch, journals, stretches, store, spans) for stretch in stretches]
@@ -297,7 +307,7 @@ def _contradictions(index: Index, stored: Stored, line: int, entries: Iterable[E
     return problems + [f"{where}: range {g} was pushed to span {span}, and is not in it" for span, g in sorted(absent)]
 
 
-def _read_parts(store: Store, index: Index) -> Stored:
+def _read_parts(store: Store, index: Index, live: Collection[str]) -> Stored:
     """One part after the other, so that only one is in memory."""
     ordinals, applied, skipped = {}, {}, {}
     lost = pushed = 0.0
@@ -306,7 +316,7 @@ def _read_parts(store: Store, index: Index) -> Stored:
         ordinals[part.span] = data.ordinal
         applied[part.span] = data.applied
         skipped[part.span] = frozenset(data.skipped)
-        lost += data.lost + sum(data.residuals.values())
+        lost += data.lost + sum(value for worker, value in data.residuals.items() if worker not in live)
         pushed += data.pushed
     return Stored(ordinals, applied, skipped, lost, pushed)
 

@@ -203,6 +203,14 @@ def test_a_job_that_still_runs(job: JournaledJob) -> None:
     assert audited(job, complete=True).samples_lost == 18 * 8
 
 
+def test_what_a_living_worker_holds_is_not_lost(job: JournaledJob) -> None:
+    job.push(0)
+    job.save(2)
+    running = count(job.folder, job.store, plan_of, live=["worker-0-0", "worker-1-0"])
+    replaced = count(job.folder, job.store, plan_of, live=["worker-0-1"])
+    assert (running.residual_lost, replaced.residual_lost, audited(job).residual_lost) == (0.0, 2.0, 2.0)
+
+
 def test_a_state_that_has_what_was_never_pushed(job: JournaledJob) -> None:
     job.push(0, told=False)
     job.save(2)
