@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from deepseek_operator.cluster_job import Around, ClusterJob
 from deepseek_operator.executors.render.parts import Owner
-from deepseek_operator.kube import ApiError, NotLeading, Object
+from deepseek_operator.kube import ApiError, Object
 from deepseek_operator.logs import about
-from deepseek_operator.loop import Queue
+from deepseek_operator.loop import NotSaved, Queue
 from deepseek_operator.metrics import JobShown, Metrics
 from deepseek_operator.status_writer import StatusUnreadable
 from deepseek_operator.world import World, uid
@@ -134,11 +134,7 @@ class ClusterJobs:
                 due = kept.job.tend(item)
             kept.failures = 0
             return due
-        except NotLeading as error:
-            outcome = "not_leading"
-            logger.info("%s", error)
-            return TURN
-        except (ApiError, StatusUnreadable) as error:
+        except (ApiError, NotSaved, StatusUnreadable) as error:
             outcome = type(error).__name__
             logger.warning("%s", error)
             return self._later(kept)

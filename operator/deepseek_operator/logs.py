@@ -45,5 +45,6 @@ def start_logging(kind: str, level: str) -> None:
     handler.setFormatter(Lines(kind == "json" or (kind == "auto" and not sys.stderr.isatty())))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Kopf tells of each event; urllib3 of each connection.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)  # that signals are ours
     for noisy in ("kopf", "urllib3", "asyncio", "aiohttp"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))

@@ -28,7 +28,11 @@ RETRY = 1.0
 """Seconds until a round is repeated in which a write failed."""
 
 
-class Stale(Exception):
+class NotSaved(Exception):
+    """The status was not saved, and nothing of the plan may be carried out."""
+
+
+class Stale(NotSaved):
     """The status that a round was planned from is not the last one: load it, plan again."""
 
 
@@ -93,7 +97,7 @@ class Round:
     etcd: Etcd
     save: Callable[[JobStatus], float | None]
     """None: it is saved. Seconds: it may wait so long, and is asked for again then (progress, where many share a
-    budget). Raises OSError, or Stale, and then nothing of the plan is carried out."""
+    budget). Raises OSError, and members are seen to all the same; or NotSaved."""
     status: JobStatus
     etcd_seen: Callable[[], EtcdSeen | None] = lambda: None
     now: Callable[[], Now] = clocks
@@ -105,7 +109,7 @@ class Round:
     def once(self, intent: Intent) -> tuple[Plan, float | None]:
         """One round: what was planned, and in how many seconds the next is due (None: when something changes).
 
-        Raises Stale, and whatever the executor raises.
+        Raises NotSaved, and whatever the executor raises.
         """
         # Members first: of one that is seen to have left, what it wrote before is then in the view, or on its way.
         members = self.executor.observe()

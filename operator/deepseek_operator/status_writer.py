@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from deepseek_operator.api.status import Columns, JobStatus
-from deepseek_operator.kube import JOBS, Api, Conflict, NotFound, Object, Rate, Unreachable
-from deepseek_operator.loop import Stale
+from deepseek_operator.kube import JOBS, Api, ApiError, Conflict, NotFound, Object, Rate, Unreachable
+from deepseek_operator.loop import NotSaved, Stale
 from deepseek_operator.world import uid, version
 from deepseek_runtime.contract.config import Timing
 
@@ -87,7 +87,7 @@ class StatusWriter:
         return True
 
     def save(self, status: JobStatus) -> float | None:
-        """As loop.Round.save. Raises ApiError and Stale."""
+        """As loop.Round.save. Raises NotSaved."""
         if self._doubt:
             raise Stale("whether the last status was written is not known")
         if status == self._stored:
@@ -104,17 +104,25 @@ class StatusWriter:
 
     def _write(self, status: JobStatus) -> None:
         manifest = {
-            "metadata": {"name": self._name, "uid": self._uid, "resourceVersion": str(self._version)},
+            "metadata": {
+                "name": self._name,
+                "namespace": self._namespace,
+                "uid": self._uid,
+                "resourceVersion": str(self._version),
+            },
             "status": dumped(status),
         }
         try:
-            answer = self._api.apply(JOBS, self._namespace, manifest, subresource="status")
+            # Not a server-side apply: that refuses a status with a field that an older CRD does not know. We are the
+            # only writer, and the resourceVersion says whether we still are.
+            answer = self._api.replace(JOBS, self._namespace, manifest, subresource="status")
         except (Conflict, NotFound) as error:
             self._doubt = True
             raise Stale(str(error)) from error
-        except Unreachable:
-            self._doubt = True  # it may have been written all the same
-            raise
+        except ApiError as error:
+            # It may have been written all the same. Members are not seen to: what was decided would be forgotten.
+            self._doubt = isinstance(error, Unreachable)
+            raise NotSaved(f"the status cannot be saved: {error}") from error
         self._raw = answer.get("status") or {}
         self._version = version(answer)
         self._stored = status

@@ -144,10 +144,12 @@ class Api:
         query = {"fieldManager": FIELD_MANAGER}
         return self._write("patch", resource, "PATCH", path, query, patch, "application/merge-patch+json")
 
-    def replace(self, resource: Resource, namespace: str | None, manifest: Object) -> Object:
-        """PUT; with `metadata.resourceVersion` only if nobody wrote it since (Conflict)."""
-        path = resource.path(namespace, manifest["metadata"]["name"])
-        return self._write("replace", resource, "PUT", path, {"fieldManager": FIELD_MANAGER}, manifest)
+    def replace(self, resource: Resource, namespace: str | None, manifest: Object, *, subresource: str = "") -> Object:
+        """PUT; with `metadata.resourceVersion` only if nobody wrote it since (Conflict). Of fields that the server does
+        not know it takes none."""
+        path = resource.path(namespace, manifest["metadata"]["name"], subresource)
+        whole = {"apiVersion": resource.api_version, "kind": resource.kind} | manifest
+        return self._write("replace", resource, "PUT", path, {"fieldManager": FIELD_MANAGER}, whole)
 
     def delete(
         self, resource: Resource, namespace: str | None, name: str, *, uid: str, grace: int | None = None
@@ -282,6 +284,8 @@ def _error(status: int, data: bytes) -> ApiError:
         return (Exists if said.get("reason") == "AlreadyExists" else Conflict)(message)
     if status in (401, 403):
         return Forbidden(message)
+    if status == 500 and "not declared in schema" in message:  # of a server-side apply
+        return Invalid(message)
     if status in (429, 410) or status >= 500:
         return Unreachable(message)
     return Invalid(message)
