@@ -1,12 +1,13 @@
 """A member whose every link goes through a proxy that a test commands: `python -m faults.linked server|worker`.
 
-In place of `python -m deepseek_runtime.server` (launch.start's `commands`). The folder of the member's exit file has a
-folder `links` beside it; in it each member listens on `<role>-<index>-<incarnation>.sock` for lines
+In place of `python -m deepseek_runtime.server` (launch.start's `commands`). Each member listens on a socket of its own
+(`address`; `links` is the job's folder `links`, a name alone) for lines
 
     cut server-1 | stall server-1 | heal server-1 | delay server-1 0.2      (server-1: any incarnation)
 """
 
 import contextlib
+import hashlib
 import os
 import runpy
 import socket
@@ -32,15 +33,16 @@ def _dial_through(post: Post, peer: str, address: str) -> None:
     _dial(post, peer, f"tcp://127.0.0.1:{proxy.port}")
 
 
-def socket_path(links: Path, member: Member) -> Path:
-    return links / f"{member}.sock"
+def address(links: Path, member: Member) -> str:
+    """In Linux's abstract namespace: paths of sockets may have 107 bytes, and test folders are deep."""
+    return "\0dsj-" + hashlib.sha256(f"{links.resolve()}/{member}".encode()).hexdigest()[:40]
 
 
 def tell(links: Path, member: Member, command: str) -> bool:
     """False when the member is not there (any more)."""
     with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
         client.settimeout(2.0)
-        client.connect(str(socket_path(links, member)))
+        client.connect(address(links, member))
         client.sendall(command.encode() + b"\n")
         return client.recv(16) == b"ok\n"
     return False
@@ -69,12 +71,9 @@ def _obey(words: list[str]) -> None:
 def main() -> None:
     role = sys.argv[1]
     links = Path(os.environ[names.ENV_EXIT_FILE]).parent.parent / "links"
-    links.mkdir(exist_ok=True)
-    me = f"{role}-{os.environ[names.ENV_INDEX]}-{os.environ[names.ENV_INCARNATION]}"
-    path = links / f"{me}.sock"
-    path.unlink(missing_ok=True)
+    me = Member.parse(f"{role}-{os.environ[names.ENV_INDEX]}-{os.environ[names.ENV_INCARNATION]}")
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
+    listener.bind(address(links, me))
     listener.listen()
     threading.Thread(target=_serve, args=(listener,), daemon=True).start()
     Post.dial = _dial_through  # type: ignore[method-assign,assignment]
