@@ -40,6 +40,10 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     /build/images/install.sh locked /build/images/runtime.lock
 COPY requirements-torch.lock /build/
 
+FROM operator-libraries AS operator-package
+COPY --from=package /build/dist /build/dist
+RUN /build/images/install.sh package
+
 FROM runtime-libraries AS runtime-torch
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     --mount=type=bind,from=wheels,target=/wheels \
@@ -48,6 +52,19 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
 FROM runtime-libraries AS runtime-gpu-torch
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     /build/images/install.sh torch-cuda /build/requirements-torch.lock
+
+# Kernels are compiled for NUMBA_CPU_NAME, not for the processor that happens to build.
+FROM runtime-torch AS runtime-package
+ARG NUMBA_CPU_NAME=x86-64-v3
+ENV NUMBA_CPU_NAME=${NUMBA_CPU_NAME} NUMBA_CPU_FEATURES=
+COPY --from=package /build/dist /build/dist
+RUN /build/images/install.sh package && /build/images/install.sh kernels
+
+FROM runtime-gpu-torch AS runtime-gpu-package
+ARG NUMBA_CPU_NAME=x86-64-v3
+ENV NUMBA_CPU_NAME=${NUMBA_CPU_NAME} NUMBA_CPU_FEATURES=
+COPY --from=package /build/dist /build/dist
+RUN /build/images/install.sh package && /build/images/install.sh kernels
 
 # A name and a home for the user, because some libraries ask for them.
 FROM ${BASE_IMAGE} AS base
@@ -68,21 +85,16 @@ CMD ["etcd"]
 # In the last three stages what changes with each commit comes last: one thin layer.
 FROM base AS operator
 COPY --from=operator-libraries /opt/dsj /opt/dsj
-RUN --mount=type=bind,from=package,source=/build,target=/build \
-    --mount=type=bind,from=build,source=/opt/build,target=/opt/build \
-    /build/images/install.sh package
+COPY --from=operator-package /opt/package/ /
 USER 65532:65532
 CMD ["python", "-m", "deepseek_operator"]
 
-# Kernels are compiled for NUMBA_CPU_NAME, not for the processor that happens to build. Members find them in DSJ_KERNELS.
 FROM base AS runtime
 ARG NUMBA_CPU_NAME=x86-64-v3
 ENV DSJ_KERNELS=/opt/dsj/kernels NUMBA_CACHE_DIR=/tmp/numba \
     NUMBA_CPU_NAME=${NUMBA_CPU_NAME} NUMBA_CPU_FEATURES=
 COPY --from=runtime-torch /opt/dsj /opt/dsj
-RUN --mount=type=bind,from=package,source=/build,target=/build \
-    --mount=type=bind,from=build,source=/opt/build,target=/opt/build \
-    /build/images/install.sh package && /build/images/install.sh kernels
+COPY --from=runtime-package /opt/package/ /
 USER 65532:65532
 CMD ["python", "-m", "deepseek_runtime.worker"]
 
@@ -95,8 +107,6 @@ ENV DSJ_KERNELS=/opt/dsj/kernels NUMBA_CACHE_DIR=/tmp/numba TRITON_CACHE_DIR=/tm
     NUMBA_CPU_NAME=${NUMBA_CPU_NAME} NUMBA_CPU_FEATURES= \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=runtime-gpu-torch /opt/dsj /opt/dsj
-RUN --mount=type=bind,from=package,source=/build,target=/build \
-    --mount=type=bind,from=build,source=/opt/build,target=/opt/build \
-    /build/images/install.sh package && /build/images/install.sh kernels
+COPY --from=runtime-gpu-package /opt/package/ /
 USER 65532:65532
 CMD ["python", "-m", "deepseek_runtime.worker"]

@@ -5,6 +5,7 @@
 #   torch-cuda FILE  torch and its CUDA libraries, as FILE pins them
 #   package          our own wheel, from /build/dist
 #   kernels          the compression kernels, compiled
+# What package and kernels put there also lies below /opt/package: the one layer that changes with each commit.
 set -eu
 
 if [ -s /run/secrets/ca ]; then
@@ -33,7 +34,14 @@ case $1 in
         torch_cpu "$2"
         rm -rf /opt/dsj/lib/python3*/site-packages/torch/test  # compiled tests of torch's own, 80 MB
         ;;
-    package) pip --no-index /build/dist/*.whl ;;
-    kernels) NUMBA_CACHE_DIR=/opt/dsj/kernels /opt/dsj/bin/python -m deepseek_runtime.compression.warm ;;
+    package)
+        pip --no-index /build/dist/*.whl
+        pip --no-index --ignore-installed --root /opt/package /build/dist/*.whl
+        ;;
+    kernels)
+        NUMBA_CACHE_DIR=/opt/dsj/kernels /opt/dsj/bin/python -m deepseek_runtime.compression.warm
+        mkdir -p /opt/package/opt/dsj
+        cp -a /opt/dsj/kernels /opt/package/opt/dsj/
+        ;;
     *) say "unknown: $1"; exit 64 ;;
 esac
