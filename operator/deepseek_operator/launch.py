@@ -171,8 +171,8 @@ def _phase(folder: StateFolder) -> str:
 def _lay_out(
     folder: StateFolder, manifest: Manifest, timing: Timing | None, commands: dict[Role, tuple[str, ...]] | None
 ) -> None:
-    for part in (folder.logs, folder.exits, folder.checkpoints):
-        part.mkdir(parents=True, exist_ok=True)
+    for part in (folder.logs, folder.exits, folder.checkpoints, folder.etcd):
+        part.mkdir(mode=0o700, exist_ok=True)
     digest = manifest.code.digest if manifest.code is not None else ""
     identity = Identity(
         uid=str(uuid.uuid4()),

@@ -150,8 +150,9 @@ class StateFolder:
         Raises OSError.
         """
         while True:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             try:
+                self.path.mkdir(exist_ok=True, mode=0o700)
                 descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except FileNotFoundError:
                 continue  # the folder was deleted since

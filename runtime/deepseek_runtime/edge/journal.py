@@ -32,7 +32,7 @@ class Journal:
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 size = os.fstat(self._file).st_size
                 if size and os.pread(self._file, 1, size - 1) != b"\n":
                     self._waiting = b"\n"  # a process before this one could write half a line only

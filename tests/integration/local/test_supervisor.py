@@ -117,6 +117,8 @@ def test_a_job_runs_to_its_end_and_leaves_nothing_behind(place: Place) -> None:
         "etcd.log", "server-0-0.log", "server-1-0.log", "supervisor.log", "worker-0-0.log", "worker-1-0.log",
     ]  # fmt: skip
     assert (folder.secrets.stat().st_mode & 0o777, len(list(folder.secrets.iterdir()))) == (0o700, 9)
+    told = [folder.path.parent, folder.path, *folder.path.iterdir()]
+    assert [path.name for path in told if path.stat().st_mode & 0o077] == []
     with pytest.raises(StartRefused, match="was started here before"):
         start(place.manifest(), place.root / "state")
     with pytest.raises(StartRefused, match="has finished"):

@@ -16,6 +16,7 @@ def lines(path: Path) -> list[dict[str, int]]:
 
 def test_lines_are_there_at_once(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "new" / "pushes-0.jsonl")
+    assert (tmp_path / "new" / "pushes-0.jsonl").stat().st_mode & 0o777 == 0o600
     journal.write({"g": 1})
     journal.write({"g": 2})
     assert lines(tmp_path / "new" / "pushes-0.jsonl") == [{"g": 1}, {"g": 2}]
