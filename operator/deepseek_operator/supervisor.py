@@ -32,7 +32,7 @@ from deepseek_operator.executors.processes import module_command, python_environ
 from deepseek_operator.loop import RETRY, Queue, Round
 from deepseek_operator.reconcile.intent import Intent
 from deepseek_operator.state_folder import Identity, StateBroken, StateFolder
-from deepseek_runtime.contract.config import EtcdTls
+from deepseek_runtime.contract.config import ConfigError, EtcdTls, JobConfig, Training, load_config
 from deepseek_runtime.contract.exit_codes import CONFIG, CRASHED, MISSING_INPUT, OK
 from deepseek_runtime.contract.keys import JobKeys
 from deepseek_runtime.contract.names import ENV_CONFIG, ENV_SECRETS, Member, Role
@@ -105,10 +105,14 @@ class Supervisor:
             install=INSTALL,
             timing=identity.timing,
         )
-        self._config = config
         config_file = folder.config_file(identity.generation)
-        if not (members_live and config_file.exists()):  # nothing in it changes while a member lives
+        told = _told(config_file) if members_live else None
+        if told is None:
             replace_file(config_file, config.model_dump_json(indent=1).encode())
+        else:  # nothing in it changes while a member lives
+            config = _going_on(told, config)
+        self._config = config
+        self._read.training = config.training
         if not members_live:
             _make_keys(folder)
         commands: Mapping[Role, Sequence[str]] = identity.commands or {
@@ -211,6 +215,8 @@ class _Wanted:
         self._files = (folder.job_file, folder.control_file)
         self._known: tuple[object, ...] = ()
         self._intent: Intent | None = None
+        self.training: Training | None = None
+        """What members were told: a job.yaml that is longer counts when they start again."""
 
     def changed(self) -> bool:
         return self._stamps() != self._known
@@ -231,8 +237,11 @@ class _Wanted:
         identity, control = self._folder.identity(), self._folder.control()
         intent = Intent.of(self._folder.job(), identity.uid, identity.generation)
         workers = control.workers if control.workers is not None else intent.workers
+        told = self.training or intent
         return replace(
             intent,
+            steps=told.steps,
+            epochs=told.epochs,
             workers=workers,
             workers_min=min(intent.workers_min, workers),
             suspend=intent.suspend or control.suspend,
@@ -248,6 +257,25 @@ class _Wanted:
             except FileNotFoundError:
                 found.append(None)
         return tuple(found)
+
+
+def _told(file: Path) -> JobConfig | None:
+    """What living members read at their start; None: there is no such document."""
+    try:
+        return load_config(file)
+    except ConfigError as error:
+        logger.warning("written anew, although members live: %s", error)
+        return None
+
+
+def _going_on(told: JobConfig, now: JobConfig) -> JobConfig:
+    before, after = (one.training.steps or one.training.epochs for one in (told, now))
+    if before != after:
+        logger.warning(
+            "members go on to %s; %s counts when they start again: `dsj stop %s`, then `dsj run --resume`",
+            before, after, told.job,
+        )  # fmt: skip
+    return told
 
 
 def _environment(common: Mapping[str, str], member: Member, share: int) -> Mapping[str, str]:

@@ -25,7 +25,13 @@ class Operator:
     def __init__(self, job: "Job", servers: int, workers: int) -> None:
         self.job = job
         self.intent = Intent(
-            job="tally", uid="u", servers=servers, workers=workers, backoff_limit=10_000, every_steps=8
+            job="tally",
+            uid="u",
+            servers=servers,
+            workers=workers,
+            backoff_limit=10_000,
+            every_steps=8,
+            steps=job.shape.steps,
         )
         self.status = JobStatus()
         self.paused = False

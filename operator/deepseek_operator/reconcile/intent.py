@@ -26,6 +26,7 @@ class Intent:
     every_steps: int = 1000
     steps: int | None = None
     """Of the whole job; None: it counts epochs, and the chief says how many steps these are."""
+    epochs: int | None = None
     active_deadline: float | None = None
     """Seconds since the job was started or resumed."""
     drain_bound: float = 60.0
@@ -48,6 +49,7 @@ class Intent:
             backoff_limit=spec.run_policy.backoff_limit,
             every_steps=spec.checkpoint.every_steps,
             steps=spec.training.steps,
+            epochs=spec.training.epochs,
             active_deadline=spec.run_policy.active_deadline_seconds,
         )
 

@@ -11,6 +11,7 @@ from deepseek_operator.api.status import Columns, ConditionType, JobEvent, JobSt
 from deepseek_operator.reconcile.draft import Draft
 from deepseek_operator.reconcile.observe import MemberSeen
 from deepseek_operator.reconcile.policies import rollout
+from deepseek_operator.reconcile.policies.lifecycle import disbelieved
 from deepseek_operator.reconcile.policies.suspend import suspending
 from deepseek_runtime.contract.exit_codes import OK
 from deepseek_runtime.contract.names import LABEL_JOB, LABEL_ROLE, Member, Role
@@ -183,6 +184,9 @@ def _degraded(draft: Draft, leaving: bool) -> Saying:
     if not leaving and begun and status.workers.ready < least:
         text = f"{status.workers.ready} worker(s) at work, workers.min is {least}: training goes on, slower"
         return Saying("Degraded", True, "TooFewWorkers", text)
+    wrong = "" if leaving else disbelieved(draft)
+    if wrong:
+        return Saying("Degraded", True, "FinishNotBelieved", wrong)
     if not leaving and status.progress is not None and status.progress.checkpoint_problem:
         text = f"training goes on without new checkpoints: {status.progress.checkpoint_problem}"
         return Saying("Degraded", True, "CheckpointFailed", text)

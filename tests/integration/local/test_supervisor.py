@@ -19,6 +19,7 @@ from deepseek_operator.launch import StartRefused, resume, start
 from deepseek_operator.state_folder import StateFolder
 from deepseek_runtime.contract.config import Timing
 from deepseek_runtime.contract.names import Role
+from faults.full_disk import CannotMount, fill, small_disk
 
 FAKE = (sys.executable, "-P", str(Path(fake_member.__file__).absolute()))
 COMMANDS: dict[Role, tuple[str, ...]] = {"server": FAKE, "worker": FAKE}
@@ -116,9 +117,9 @@ def test_a_job_runs_to_its_end_and_leaves_nothing_behind(place: Place) -> None:
     assert sorted(p.name for p in folder.logs.iterdir()) == [
         "etcd.log", "server-0-0.log", "server-1-0.log", "supervisor.log", "worker-0-0.log", "worker-1-0.log",
     ]  # fmt: skip
-    assert (folder.secrets.stat().st_mode & 0o777, len(list(folder.secrets.iterdir()))) == (0o700, 9)
     told = [folder.path.parent, folder.path, *folder.path.iterdir()]
     assert [path.name for path in told if path.stat().st_mode & 0o077] == []
+    assert (folder.secrets.stat().st_mode & 0o777, len(list(folder.secrets.iterdir()))) == (0o700, 9)
     with pytest.raises(StartRefused, match="was started here before"):
         start(place.manifest(), place.root / "state")
     with pytest.raises(StartRefused, match="has finished"):
@@ -138,6 +139,7 @@ def test_killed_worker_server_and_etcd_are_replaced(place: Place) -> None:
     os.kill(etcd.pid, signal.SIGKILL)
     status = place.until(lambda s: len(s.recoveries) == 3 and s.recoveries[2].seconds is not None)
     assert [(r.role, r.index) for r in status.recoveries] == [("worker", 1), ("server", 0), ("etcd", 0)]
+    assert {r.cause for r in status.recoveries} == {"killed by signal 9"}
     assert status.term.number == 2
     assert status.restarts_total == 2
     place.release()
@@ -286,3 +288,36 @@ def test_what_keeps_it_from_starting_is_said(place: Place) -> None:
         resume("fake", place.root / "state")
     assert refused.value.code == 78
     assert not folder.alive()
+
+
+def test_members_that_live_on_end_where_they_were_told_to(place: Place) -> None:
+    """Made longer while a killed supervisor's members go on: they have read the shorter job, and end with it."""
+    folder = place.start(hold=True)
+    place.training()
+    supervisor = folder.supervisor()
+    assert supervisor is not None
+    supervisor._send(signal.SIGKILL)
+    assert supervisor.wait(10)
+    supervisor.reap()
+    supervisor.close()
+    start(place.manifest(steps=5, args="{hold: true}"), place.root / "state", resume=True)
+    place.release()
+    status = place.ended()
+    assert (status.phase, status.exit_code) == ("Succeeded", 0)
+    assert status.progress is not None
+    assert (status.progress.step, status.progress.steps) == (3, 3)
+    assert "members go on to 3; 5 counts when they start again" in (folder.logs / "supervisor.log").read_text()
+
+
+def test_a_disk_without_room_for_etcd(place: Place, tmp_path: Path) -> None:
+    try:
+        with small_disk(tmp_path / "disk", 100) as disk:
+            fill(disk, leave=8 << 20)
+            with pytest.raises(StartRefused) as refused:
+                start(place.manifest(), disk, commands=COMMANDS)
+            assert not StateFolder(disk / "fake").alive()
+            assert StateFolder(disk / "fake").left_behind() == []
+    except CannotMount as error:
+        pytest.skip(str(error))
+    assert str(refused.value).startswith(f"no space left in {tmp_path}/disk/fake/etcd: etcd needs 64 MB there")
+    assert "goroutine" not in str(refused.value)

@@ -3,6 +3,7 @@
 import pytest
 
 from builders.world import Given, World, acts, true_conditions
+from deepseek_operator.api.status import JobStatus
 
 
 def test_phases_of_a_job() -> None:
@@ -48,6 +49,53 @@ def test_worker_that_stays_after_the_end_is_asked_to_leave() -> None:
 def test_finished_wins_over_a_mistake_seen_at_the_same_time() -> None:
     world = World().running().finish(term=1).end("worker", 0, 65, "UserCodeRaised", "at exit")
     assert world.plan().status.exit_code == 0
+
+
+def progress_of(world: World, term: int, steps: int) -> None:
+    world.train(100, term=term, steps=steps).settle()
+
+
+FINISHED: dict[str, tuple[dict[str, int], Given, int, str]] = {
+    "the last step": ({"steps": 600}, lambda w: w, 600, ""),
+    "skipped batches count": ({"steps": 600}, lambda w: w.train(600, samples_skipped=64), 600, ""),
+    "nothing was reported yet": ({"steps": 600}, lambda w: setattr(w, "status", JobStatus()), 600, ""),
+    "before it was made longer": ({"steps": 900}, lambda w: progress_of(w, 1, 600), 600, "but it has 900 steps"),
+    "beyond the last": ({"steps": 600}, lambda w: w, 601, "but it has 600 steps"),
+    "not begun": ({"steps": 600}, lambda w: w, 0, "but it has 600 steps"),
+    "the chief counts otherwise than it was told": (
+        {"steps": 600}, lambda w: progress_of(w, 1, 700), 700, "but it has 600 steps",
+    ),
+    "epochs": ({"epochs": 3}, lambda w: progress_of(w, 1, 600), 600, ""),
+    "epochs, another number than the chief's": (
+        {"epochs": 3}, lambda w: progress_of(w, 1, 600), 300, "but it has 600 steps",
+    ),
+    "more epochs since, and no report of this term": ({"epochs": 3}, lambda w: progress_of(w, 0, 600), 900, ""),
+    "epochs, and no report at all": ({"epochs": 3}, lambda w: progress_of(w, 1, 0), 900, ""),
+    "a part of an epoch": ({"epochs": 3}, lambda w: progress_of(w, 0, 0), 601, "no whole number of steps for each of"),
+    "no epoch at all": ({"epochs": 3}, lambda w: progress_of(w, 0, 0), 0, "no whole number of steps for each of"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FINISHED)
+def test_finished_is_believed_at_the_last_step_alone(name: str) -> None:
+    asked, given, step, refusal = FINISHED[name]
+    world = World(**asked).running()
+    given(world)
+    world.finish(term=1, step=step)
+    world.settle()
+    if not refusal:
+        assert world.status.phase == "Succeeded"
+        return
+    assert not world.status.finished
+    assert "Degraded/FinishNotBelieved" in true_conditions(world.status)
+    assert world.status.message.startswith(f"etcd says that the job finished at step {step} (term 1), ")
+    assert refusal in world.status.message
+    assert world.status.message.endswith(": not believed")
+    assert world.kill("worker", 0).settle() == ["delete worker-0-0", "create worker-0-1"], "the job goes on"
+    last = asked.get("steps", 600)
+    progress_of(world, 1, last)
+    world.finish(term=1, step=last).settle()
+    assert world.status.phase == "Succeeded"
 
 
 def test_fail_on_request_of_the_chief() -> None:

@@ -74,6 +74,18 @@ def test_etcd_has_recovered_when_all_are_registered_again() -> None:
     assert world.status.restarts == 0
 
 
+def test_silence_of_etcd_is_no_gap_in_training() -> None:
+    world = World()
+    world.etcd = EtcdSeen()
+    world.running(step=700)
+    world.etcd = EtcdSeen(1, EPOCH + world.time)
+    world.settle()
+    world.later(3.0).train(900).settle()
+    assert world.status.recoveries[0].longest_gap == 0.0
+    world.later(0.5).train(950, longest_gap=1.5).settle()
+    assert world.status.recoveries[0].longest_gap == 1.5, "the chief itself says so"
+
+
 def test_stale_view_does_not_close_the_recovery_of_etcd() -> None:
     world = World()
     world.etcd = EtcdSeen()

@@ -55,11 +55,32 @@ def _runtime_event(draft: Draft, text: str) -> None:
 
 
 def succeed(draft: Draft) -> None:
-    """`finished` of any term is success, before a term is raised or written (End)."""
+    """`finished` of any term is success, before a term is raised or written (End); at no other step than the last."""
     state = draft.seen.view.state
-    if state is not None and state.finished is not None:
+    if state is not None and state.finished is not None and not disbelieved(draft):
         draft.change(finished=stamp(draft.now), exit_code=OK, message="", drain=None)
         draft.note("Succeeded", f"all steps are done (step {state.finished.step}, term {state.finished.term})")
+
+
+def disbelieved(draft: Draft) -> str:
+    """Why `finished` is not the end that the job asks for; empty: it is, or there is none.
+
+    A job ends at its last step and no other: skipped batches count, the last range is cut to `steps`, and what a longer
+    job had done beyond it does not count. So this is an end of before the job was made longer, or not its chief's word.
+    """
+    finished = draft.seen.view.state.finished if draft.seen.view.state is not None else None
+    if finished is None:
+        return ""
+    intent, progress = draft.intent, draft.status.progress
+    steps = intent.steps
+    if steps is None and progress is not None and progress.term == finished.term:
+        steps = progress.steps or None  # only the chief knows how many steps an epoch has
+    ends = f"etcd says that the job finished at step {finished.step} (term {finished.term})"
+    if steps is not None and finished.step != steps:
+        return f"{ends}, but it has {steps} steps: not believed"
+    if intent.epochs is not None and (not finished.step or finished.step % intent.epochs):
+        return f"{ends}, which is no whole number of steps for each of its {intent.epochs} epochs: not believed"
+    return ""
 
 
 def requests(draft: Draft) -> None:

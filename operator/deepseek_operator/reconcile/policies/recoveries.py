@@ -85,7 +85,10 @@ def _follow(draft: Draft, recovery: Recovery) -> Recovery:
 
 
 def _measured(recovery: Recovery, progress: Progress) -> Recovery:
-    """The longest gap so far: the chief's own figure where it grew since the loss, else what its reports are apart."""
+    """The longest gap so far: the chief's own figure where it grew since the loss, else what its reports are apart.
+
+    While etcd is away nobody reports, and training goes on: there the chief's figure alone counts.
+    """
     if progress.last_range_time is None:
         return recovery
     before = recovery.last_range if recovery.last_range is not None else recovery.lost_at
@@ -93,7 +96,7 @@ def _measured(recovery: Recovery, progress: Progress) -> Recovery:
     if progress.longest_gap > recovery.gap_before:
         gap = progress.longest_gap
     else:
-        gap = max(recovery.longest_gap or 0.0, apart)
+        gap = max(recovery.longest_gap or 0.0, 0.0 if recovery.role == "etcd" else apart)
     return recovery.model_copy(update={"last_range": progress.last_range_time, "longest_gap": round(gap, 3)})
 
 
