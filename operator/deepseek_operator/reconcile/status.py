@@ -14,7 +14,7 @@ from deepseek_operator.reconcile.policies import rollout
 from deepseek_operator.reconcile.policies.lifecycle import disbelieved
 from deepseek_operator.reconcile.policies.suspend import suspending
 from deepseek_runtime.contract.exit_codes import OK
-from deepseek_runtime.contract.names import LABEL_JOB, LABEL_ROLE, Member, Role
+from deepseek_runtime.contract.names import COMMAND, LABEL_JOB, LABEL_ROLE, Member, Role
 
 ETCD_SILENCE = 15.0
 """Seconds of silence after which people are told; etcd restarted on one machine is back long before."""
@@ -262,9 +262,8 @@ def _silent(draft: Draft, member: MemberSeen) -> bool:
 
 
 def _look(draft: Draft, role: str, index: int) -> str:
-    if draft.intent.local:
-        return f"See `dsj logs {draft.intent.job} --role {role} --index {index}`"
-    return f"See `kubectl dsj logs {draft.intent.job} --role {role} --index {index}`"
+    command = COMMAND if draft.intent.local else f"kubectl {COMMAND}"
+    return f"See `{command} logs {draft.intent.job} --role {role} --index {index}`"
 
 
 def _why(draft: Draft, said: dict[ConditionType, Saying]) -> str:
@@ -278,7 +277,7 @@ def _why(draft: Draft, said: dict[ConditionType, Saying]) -> str:
         drains = "the job drains: workers push what they hold, then a checkpoint is written"
         return f"{drains}; so far it could not be: {problem}" if problem else drains
     if said["Suspended"].true:
-        remedy = f"dsj run --resume {draft.intent.job}" if draft.intent.local else "set spec.suspend to false"
+        remedy = f"{COMMAND} run --resume {draft.intent.job}" if draft.intent.local else "set spec.suspend to false"
         return f"the job is suspended; to go on: {remedy}"
     return "" if said["Running"].true else said["Running"].message
 
