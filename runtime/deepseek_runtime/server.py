@@ -255,6 +255,9 @@ class ServerProcess:
         logger.error("%s %s", fail.reason, fail.text)
         request = Request(kind="fail", term=self.machine.number, reason=f"{fail.reason}: {fail.text}", code=fail.code)
         self._failing = (f"fail-{self.machine.number}-{uuid.uuid4().hex[:8]}", request)
+        if self.chief is not None:
+            # In the order given: who reads the request ends the job, and shall know what led to it.
+            self._tell_progress(self.chief, time.monotonic())
         self._ask_to_fail()
 
     def _ask_to_fail(self) -> None:
@@ -275,13 +278,15 @@ class ServerProcess:
             step = chief.ledger.steps_done
             line = {"term": chief.number, "step": step, "wire": chief.tracking.wire_bytes}
             self.metrics.write(journal.stamped({**line, **row}))
-        if self._progress_flying or now - self._progress_at < self.config.timing.progress:
-            return
+        if not self._progress_flying and now - self._progress_at >= self.config.timing.progress:
+            self._tell_progress(chief, now)
+
+    def _tell_progress(self, chief: Chief, now: float) -> None:
         record = self.reporter.record(chief, now, time.time())
-        if record is None:
-            return
-        self._progress_at = now
-        self._progress_flying = self.etcd.submit("progress", lambda: self.membership.put_progress(record, chief.number))
+        if record is not None:
+            self._progress_at = now
+            put = partial(self.membership.put_progress, record, chief.number)
+            self._progress_flying = self.etcd.submit("progress", put)
 
     def close(self) -> None:
         self._log({})  # what went over the wire since the last push
