@@ -91,7 +91,7 @@ for target in "${targets[@]}"; do
         if [ -n "${ARCHIVES:-}" ]; then
             mkdir -p "$ARCHIVES"
             rm -f "$ARCHIVES/$target.tar"
-            buildah push --quiet --disable-compression "$name" "oci-archive:$ARCHIVES/$target.tar:$name"
+            buildah push --quiet --compression-format zstd --compression-level 1 "$name" "oci-archive:$ARCHIVES/$target.tar:$name"
         fi
     fi
     say "$name is ready"
