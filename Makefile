@@ -14,7 +14,7 @@ GRACE ?= 50
 
 export KILL CLUSTER
 
-.PHONY: help setup demo test check format bench lock wheel-test images cluster-up cluster-down test-cluster clean
+.PHONY: help setup demo test check crds format bench lock wheel-test images cluster-up cluster-down test-cluster clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,11 +29,15 @@ demo: setup ## Train on this machine: 2 servers, 3 workers, etcd (KILL=1: while 
 test: setup check ## All tests, and the wheel in a bare environment of every Python of this machine (SLOW=1: long ones too)
 	@scripts/test.sh
 
-check: setup ## ruff, mypy --strict, and which way imports may point
+check: setup ## ruff, mypy --strict, which way imports may point, and whether the CRD is as the models are
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@PYTHONPATH=operator:runtime $(BIN)/lint-imports --no-logo --no-cache
+	@$(PYTHON_ENV) $(BIN)/python -m deepseek_operator.api.crd --check .
+
+crds: setup ## Make the CRD from the models: crds/ and the chart's copy
+	@$(PYTHON_ENV) $(BIN)/python -m deepseek_operator.api.crd .
 
 format: setup ## Let ruff write what it can
 	@$(BIN)/ruff check --fix-only .

@@ -10,7 +10,7 @@ from deepseek_operator.api.fields import LabelKey, LabelValue, Section
 
 _MAX = 16
 Weight = Annotated[int, Field(ge=1, le=100)]
-Values = Annotated[list[LabelValue], Field(max_length=64)]
+Values = Annotated[list[Annotated[str, Field(max_length=63)]], Field(max_length=64)]
 
 
 class NodeExpression(Section):

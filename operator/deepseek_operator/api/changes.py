@@ -1,11 +1,13 @@
 """What may change in a running job: freely, by replacing its members, or not at all."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from deepseek_operator.api.config import contract_training
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.problems import shown
+from deepseek_operator.api.validation import Validation, filled
 
 ChangeKind = Literal["none", "free", "roll", "refused"]
 
@@ -32,6 +34,9 @@ _REFUSED = (
     "spec.training.script",
     "spec.training.compression.method",
 )
+
+
+_ANEW = "start a job of another name, with spec.checkpoint.restoreFrom if it should begin from this one's weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +78,40 @@ def _is_under(name: str, prefixes: tuple[str, ...]) -> bool:
 
 def _refusal(fields: list[str], before: dict[str, object], after: dict[str, object]) -> str:
     changes = ", ".join(f"{name} from {shown(before.get(name))} to {shown(after.get(name))}" for name in fields)
-    return (
-        f"a running job cannot change {changes}: start a job of another name, with spec.checkpoint.restoreFrom if it "
-        "should begin from this one's weights"
-    )
+    return f"a running job cannot change {changes}: {_ANEW}"
+
+
+def transitions() -> Iterator[Validation]:
+    """What is refused, for the API server, of the spec. Names never change there, and code it does not see."""
+    for name, kind in (("seed", "%d"), ("batchSize", "%d"), ("update.mode", '"%s"'), ("compression.method", '"%s"')):
+        yield _kept(name, kind, f"{{0}}.training.{name}")
+    given = "{0}.training.update.localSteps"
+    default = '({0}.training.update.mode == "gradient" ? 1 : 8)'
+    yield _kept("update.localSteps", "%d", f"(has({given}) ? {given} : {default})")
+    for name in ("task", "script"):
+        value = f"{{0}}.training.{name}"
+        shown = f'(has({value}) ? "\\"" + {value} + "\\"" : "null")'
+        yield _kept(name, "%s", shown, _SAME.format(f"training.{name}"))
+    for name in ("steps", "epochs"):
+        more = f"({_BOTH} && self.{{0}} >= oldSelf.{{0}}) || {_NEITHER}".format(f"training.{name}")
+        yield _kept(name, "%s", _or_null(f"{{0}}.training.{name}"), more)
+
+
+_BOTH = "has(self.{0}) && has(oldSelf.{0})"
+_NEITHER = "(!has(self.{0}) && !has(oldSelf.{0}))"
+_SAME = f"({_BOTH} && self.{{0}} == oldSelf.{{0}}) || {_NEITHER}"
+
+
+def _or_null(value: str) -> str:
+    return f'(has({value}) ? dyn({value}) : dyn("null"))'
+
+
+def _kept(field: str, kind: str, value: str, rule: str = "") -> Validation:
+    """value: CEL, of {0}: the old or the new spec; kind: how it is shown; rule: empty for equal values."""
+    before, after = value.format("oldSelf"), value.format("self")
+    message = filled(f"a running job cannot change spec.training.{field} from {kind} to {kind}: {_ANEW}", before, after)
+    fixed = f"a running job cannot change it: {_ANEW}"
+    return Validation(rule or f"{before} == {after}", fixed, f"training.{field}", expression=message)
 
 
 def _flat(job: DeepseekJob) -> dict[str, object]:

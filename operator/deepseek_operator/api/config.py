@@ -114,6 +114,11 @@ def intent_hash(job: DeepseekJob, code_digest: str = "") -> str:
             for role, part in (("server", job.spec.servers), ("worker", job.spec.workers))
         },
     }
+    mounted = job.spec.checkpoint.storage.model_dump(
+        mode="json", by_alias=True, exclude_defaults=True, include={"pvc", "secret"}
+    )
+    if mounted:
+        intent["storage"] = mounted
     text = json.dumps(intent, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -5,10 +5,11 @@ little: hence no gt/lt, no tuples, no sets, no default_factory, no discriminated
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, JsonValue
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
 
 
 class Section(BaseModel):
@@ -34,6 +35,15 @@ class Right:
 
     words: str
 
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Words travel with the pattern, for the message of the CRD's rule."""
+        return {**handler(schema), "x-right": self.words}
+
+
+def keyed(name: str) -> dict[str, JsonValue]:
+    """Items are one of a kind by `name`, and merged by it: what Kubernetes calls a list of type map."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [name]}
+
 
 MAX_STEPS = 1_000_000_000_000
 """Far above any job, far below what a JSON number holds exactly: larger ones are slips of the keyboard."""
@@ -46,17 +56,22 @@ Factor = Annotated[float, Field(ge=0.0, le=0.9999)]
 
 
 def _quantity_text(value: object) -> object:
-    """`cpu: 2` is how people write it, and how Kubernetes reads it: the one place where a number becomes text."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    """`cpu: 2` is how people write it, and how Kubernetes reads it: the one place where a number becomes text.
+
+    `cpu: 0.5` is refused, as a CRD cannot take it.
+    """
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+_QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
 Quantity = Annotated[
     str,
     BeforeValidator(_quantity_text),
     Field(
-        pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+        pattern=_QUANTITY,
         max_length=32,
-        json_schema_extra={"x-kubernetes-int-or-string": True},
+        # Behind a validator pydantic leaves the pattern out of its schema.
+        json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": _QUANTITY},
     ),
     Right("a quantity as Kubernetes writes it, such as 500m, 2 or 4Gi"),
 ]

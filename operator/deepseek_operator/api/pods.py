@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from deepseek_operator.api.affinity import Affinity
-from deepseek_operator.api.fields import MAX_SECONDS, LabelKey, LabelValue, ObjectName, Quantity, Right, Section
+from deepseek_operator.api.fields import MAX_SECONDS, LabelKey, LabelValue, ObjectName, Quantity, Right, Section, keyed
 from deepseek_operator.api.volumes import MAX_VOLUMES, Volume, VolumeMount
 
 Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=64)]
@@ -74,11 +74,13 @@ class Pod(Section):
     """Taints that the pods bear."""
     affinity: Affinity | None = None
     """Which nodes the pods need or prefer, and near which pods, as in Kubernetes."""
-    volumes: Annotated[list[Volume], Field(max_length=MAX_VOLUMES)] = []
+    volumes: Annotated[list[Volume], Field(max_length=MAX_VOLUMES, json_schema_extra=keyed("name"))] = []
     """Volumes of the kinds that give no rights on a node."""
-    volume_mounts: Annotated[list[VolumeMount], Field(max_length=MAX_VOLUMES)] = []
+    volume_mounts: Annotated[
+        list[VolumeMount], Field(max_length=MAX_VOLUMES, json_schema_extra=keyed("mountPath"))
+    ] = []
     """Where the members see them."""
-    env: Annotated[list[EnvVar], Field(max_length=256)] = []
+    env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra=keyed("name"))] = []
     """Variables of the environment."""
     priority_class_name: ObjectName | None = None
     """The pods' PriorityClass."""

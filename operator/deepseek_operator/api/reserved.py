@@ -7,9 +7,30 @@ from collections.abc import Iterator
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.pods import Pod
 from deepseek_operator.api.problems import Path, Problem, shown, spell
+from deepseek_operator.api.validation import Validation
 from deepseek_runtime.contract.names import GROUP
 
-ENV_PREFIX = "DSJ_"
+_UNSAFE = (
+    "container.apparmor.security.beta.kubernetes.io",
+    "container.seccomp.security.alpha.kubernetes.io",
+    "seccomp.security.alpha.kubernetes.io",
+)
+"""Annotations that once switched a container's protection off; some nodes still read them."""
+TAKEN = {"labels": (GROUP,), "annotations": (GROUP, *_UNSAFE)}
+"""Prefixes of keys by field of a pod."""
+_PREFIX = "another prefix"
+
+
+def pod_validations() -> Iterator[Validation]:
+    """The same of a pod's labels and annotations for the API server. Which arguments there are, CEL cannot see."""
+    for field, prefixes in TAKEN.items():
+        for prefix in prefixes:
+            rule = f'self.{field}.all(key, !key.startsWith("{prefix}/"))'
+            yield Validation(rule, f"{prefix}/ {_why(prefix)}; right: {_PREFIX}", field)
+
+
+def _why(prefix: str) -> str:
+    return "is the operator's own" if prefix == GROUP else "is not for users to set: it protects the node"
 
 
 def taken_names(job: DeepseekJob) -> Iterator[tuple[Path, Problem]]:
@@ -34,14 +55,7 @@ def taken_names(job: DeepseekJob) -> Iterator[tuple[Path, Problem]]:
 def _pod(pod: Pod, where: Path) -> Iterator[tuple[Path, Problem]]:
     for name, keys in (("labels", pod.labels), ("annotations", pod.annotations)):
         for key in keys:
-            if key.split("/")[0] == GROUP:
+            prefix = key.split("/")[0]
+            if "/" in key and prefix in TAKEN[name]:
                 path = (*where, name, key)
-                yield path, Problem("combination", spell(path), "is the operator's own", "another prefix", shown(key))
-    for index, variable in enumerate(pod.env):
-        if variable.name.startswith(ENV_PREFIX):
-            path = (*where, "env", index, "name")
-            message = f"{shown(variable.name)} is the operator's own"
-            yield (
-                path,
-                Problem("combination", spell(path), message, f"a name without {ENV_PREFIX}", shown(variable.name)),
-            )
+                yield path, Problem("combination", spell(path), _why(prefix), _PREFIX, shown(key))

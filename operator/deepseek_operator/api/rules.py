@@ -1,5 +1,5 @@
-"""Rules that join several fields. Each is a pure test with the sentence that people read; docs/reference/manifests.md
-has a heading for each combination that a measurement forbids, and issue 2 of 3 makes CEL of the same table.
+"""Rules that join several fields. Each is a pure test with the sentence that people read, and beside it the same in CEL
+for the API server; docs/reference/manifests.md has a heading for each combination that a measurement forbids.
 """
 
 from collections.abc import Callable, Iterator
@@ -7,32 +7,51 @@ from dataclasses import dataclass
 
 from deepseek_operator.api.job import JobSpec
 from deepseek_operator.api.problems import Kind, Problem
+from deepseek_operator.api.storage import REACHED_BY_PODS, is_reached_by_pods
+from deepseek_operator.api.validation import Validation, filled
 
 PAGE = "docs/reference/manifests.md"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`broken(spec)` is true when the rule is broken."""
+    """`broken(spec)` is true when the rule is broken; `cel` is true of `self`, the spec, when it is kept."""
 
     kind: Kind
     fields: tuple[str, ...]
     """All that it reads, as the YAML spells them; the first is the one that the message is about."""
     broken: Callable[[JobSpec], bool]
-    message: Callable[[JobSpec], str]
+    message: str | Callable[[JobSpec], str]
     right: str
+    cel: str
+    cel_message: tuple[str, ...] = ()
+    """What `message` gives, in CEL: its format (`%d` for whole numbers, `%s` for the rest) and the values."""
     see: str = ""
 
     def check(self, spec: JobSpec) -> Problem | None:
         if not self.broken(spec):
             return None
-        see = f"{PAGE}#{self.see}" if self.see else ""
-        return Problem(self.kind, self.fields[0], self.message(spec), self.right, see=see)
+        message = self.message if isinstance(self.message, str) else self.message(spec)
+        return Problem(self.kind, self.fields[0], message, self.right, see=self._page())
+
+    def validation(self) -> Validation:
+        """The same for the API server."""
+        rest = str(Problem(self.kind, "", "", self.right, see=self._page()))
+        return Validation(
+            self.cel,
+            self.message + rest if isinstance(self.message, str) else f"does not go with the rest of the job{rest}",
+            self.fields[0].removeprefix("spec").lstrip("."),
+            "FieldValueRequired" if self.kind == "required" else "FieldValueForbidden",
+            filled(self.cel_message[0] + rest, *self.cel_message[1:]) if self.cel_message else "",
+        )
+
+    def _page(self) -> str:
+        return f"{PAGE}#{self.see}" if self.see else ""
 
 
-def problems_of(spec: JobSpec) -> Iterator[tuple[Rule, Problem]]:
-    """Every rule that a spec breaks, whose fields are each right by themselves."""
-    for rule in RULES:
+def problems_of(spec: JobSpec, *, cluster: bool = False) -> Iterator[tuple[Rule, Problem]]:
+    """Every rule that a spec breaks, whose fields are each right by themselves. cluster: as the API server asks."""
+    for rule in (*RULES, *CLUSTER_RULES) if cluster else RULES:
         problem = rule.check(spec)
         if problem is not None:
             yield rule, problem
@@ -45,10 +64,13 @@ def _one_of(kind: str, both: bool, first: str, second: str, where: Callable[[Job
 
     parent, name = second.rsplit(".", 1)
     other = first.rsplit(".", 1)[1]
+    has = [f"has({field.replace('spec', 'self', 1)})" for field in (first, second)]
+    there = f"!has({parent.replace('spec', 'self', 1)}) || " if parent == f"{_T}.code" else ""
+    right = f"one of {other} and {name}"
     if both:
         message = f"cannot stand beside {other}: the two exclude each other"
-        return Rule("exclusive", (second, first), broken, lambda _: message, f"one of {other} and {name}")
-    return Rule("required", (parent, first, second), broken, lambda _: f"has no {kind}", f"one of {other} and {name}")
+        return Rule("exclusive", (second, first), broken, message, right, f"{there}!({has[0]} && {has[1]})")
+    return Rule("required", (parent, first, second), broken, f"has no {kind}", right, f"{there}{has[0]} || {has[1]}")
 
 
 def _code(spec: JobSpec) -> tuple[object, object]:
@@ -56,8 +78,8 @@ def _code(spec: JobSpec) -> tuple[object, object]:
     return (None, None) if code is None else (code.config_map, code.folder)
 
 
-def _says(text: str) -> Callable[[JobSpec], str]:
-    return lambda _: text
+def _store(spec: JobSpec) -> tuple[object, object]:
+    return spec.checkpoint.storage.uri, spec.checkpoint.storage.pvc
 
 
 def _optimizer_name(spec: JobSpec) -> str:
@@ -70,6 +92,10 @@ def _is_gradient(spec: JobSpec) -> bool:
 
 _T = "spec.training"
 _W = "spec.workers"
+_S = "spec.checkpoint.storage"
+_GRADIENT = 'self.training.update.mode == "gradient"'
+_NO_OPTIMIZER = "!has(self.training.optimizer)"
+_NAME = "self.training.optimizer.name"
 
 
 def _of_topk(name: str, read: Callable[[JobSpec], object]) -> Rule:
@@ -77,10 +103,19 @@ def _of_topk(name: str, read: Callable[[JobSpec], object]) -> Rule:
         "combination",
         (f"{_T}.compression.{name}", f"{_T}.compression.method"),
         lambda s: s.training.compression.method == "none" and read(s) is not None,
-        _says("has no meaning with method none, which sends all values as they are"),
+        "has no meaning with method none, which sends all values as they are",
         "leave it out, or method: topk",
+        f'self.training.compression.method != "none" || !has(self.training.compression.{name})',
     )
 
+
+_STALE = (
+    "at the servers it would step along stale, compressed gradients, and its second moment forgives neither "
+    "(measured loss 2.09 where 0.99 was due)"
+)
+_SECOND = (
+    "staleness already acts as momentum, and a second one ruins the result (measured loss 2.63 where 1.24 was due)"
+)
 
 RULES: tuple[Rule, ...] = (
     _one_of("task or script", True, f"{_T}.task", f"{_T}.script", lambda s: (s.training.task, s.training.script)),
@@ -92,8 +127,18 @@ RULES: tuple[Rule, ...] = (
         "required",
         (f"{_T}.code", f"{_T}.code.configMap", f"{_T}.code.folder"),
         lambda s: s.training.code is not None and _code(s) == (None, None),
-        _says("names no place"),
+        "names no place",
         "one of configMap and folder",
+        "!has(self.training.code) || has(self.training.code.configMap) || has(self.training.code.folder)",
+    ),
+    _one_of("place of checkpoints", True, f"{_S}.uri", f"{_S}.pvc", _store),
+    Rule(
+        "combination",
+        (f"{_S}.secret", f"{_S}.uri"),
+        lambda s: s.checkpoint.storage.secret is not None and s.checkpoint.storage.uri is None,
+        "opens the store that uri names, and there is no uri",
+        "uri, or no secret",
+        "!has(self.checkpoint.storage.secret) || has(self.checkpoint.storage.uri)",
     ),
     Rule(
         "combination",
@@ -101,6 +146,8 @@ RULES: tuple[Rule, ...] = (
         lambda s: s.workers.max is not None and s.workers.min > s.workers.max,
         lambda s: f"{s.workers.min} is more than max ({s.workers.max})",
         "min no larger than max",
+        "!has(self.workers.max) || self.workers.min <= self.workers.max",
+        ("%d is more than max (%d)", "self.workers.min", "self.workers.max"),
     ),
     Rule(
         "combination",
@@ -111,6 +158,15 @@ RULES: tuple[Rule, ...] = (
         ),
         lambda s: f"{s.workers.replicas} is not between min ({s.workers.min}) and max ({s.workers.max or 'none'})",
         "a number of workers within the bounds, or other bounds",
+        "(has(self.workers.max) && self.workers.min > self.workers.max) || "
+        "(self.workers.min <= self.workers.replicas && "
+        "(!has(self.workers.max) || self.workers.replicas <= self.workers.max))",
+        (
+            "%d is not between min (%d) and max (%s)",
+            "self.workers.replicas",
+            "self.workers.min",
+            'has(self.workers.max) ? dyn(self.workers.max) : dyn("none")',
+        ),
     ),
     Rule(
         "combination",
@@ -124,6 +180,8 @@ RULES: tuple[Rule, ...] = (
             f"{s.training.optimizer and s.training.optimizer.warmup_steps} is not below steps ({s.training.steps})"
         ),
         "a warm-up that ends before the job does",
+        f"{_NO_OPTIMIZER} || !has(self.training.steps) || self.training.optimizer.warmupSteps < self.training.steps",
+        ("%d is not below steps (%d)", "self.training.optimizer.warmupSteps", "self.training.steps"),
     ),
     Rule(
         "combination",
@@ -135,6 +193,8 @@ RULES: tuple[Rule, ...] = (
         ),
         lambda s: f"{_optimizer_name(s)} has no momentum: its first beta is what plays that part",
         "betas, or optimizer.name: sgd",
+        f'{_NO_OPTIMIZER} || !has(self.training.optimizer.momentum) || {_NAME} == "sgd"',
+        ("%s has no momentum: its first beta is what plays that part", _NAME),
     ),
     Rule(
         "combination",
@@ -144,20 +204,21 @@ RULES: tuple[Rule, ...] = (
             and s.training.optimizer.betas is not None
             and s.training.optimizer.name == "sgd"
         ),
-        _says("sgd has no betas"),
+        "sgd has no betas",
         "momentum, or optimizer.name: adamw",
+        f'{_NO_OPTIMIZER} || !has(self.training.optimizer.betas) || {_NAME} != "sgd"',
     ),
     Rule(
         "combination",
         (f"{_T}.update.mode", f"{_T}.optimizer", f"{_T}.optimizer.name"),
         lambda s: _is_gradient(s) and _optimizer_name(s) != "sgd",
         lambda s: (
-            f"gradient does not go with {_optimizer_name(s)}{'' if s.training.optimizer else ', the default'}: at the "
-            "servers it would step along stale, compressed gradients, and its second moment forgives neither "
-            "(measured loss 2.09 where 0.99 was due)"
+            f"gradient does not go with {_optimizer_name(s)}{'' if s.training.optimizer else ', the default'}: {_STALE}"
         ),
         "optimizer.name: sgd, or update.mode: local, where the workers run the optimizer",
-        "gradient-and-adam",
+        f'!({_GRADIENT}) || (has(self.training.optimizer) && {_NAME} == "sgd")',
+        (f"gradient does not go with %s: {_STALE}", f'has(self.training.optimizer) ? {_NAME} : "adamw, the default"'),
+        see="gradient-and-adam",
     ),
     Rule(
         "combination",
@@ -167,41 +228,49 @@ RULES: tuple[Rule, ...] = (
             f"{s.training.update.local_steps} local steps do not go with mode gradient: it pushes each batch's gradient"
         ),
         "localSteps: 1, or mode: local",
-        "gradient-and-local-steps",
+        f"!({_GRADIENT}) || !has(self.training.update.localSteps) || self.training.update.localSteps == 1",
+        (
+            "%d local steps do not go with mode gradient: it pushes each batch's gradient",
+            "self.training.update.localSteps",
+        ),
+        see="gradient-and-local-steps",
     ),
     Rule(
         "combination",
         (f"{_T}.optimizer.momentum", f"{_T}.update.mode"),
         lambda s: _is_gradient(s) and s.training.optimizer is not None and bool(s.training.optimizer.momentum),
-        _says("in mode gradient the momentum is the servers'"),
+        "in mode gradient the momentum is the servers'",
         "training.update.momentum",
-        "gradient-and-optimizer-momentum",
+        f"!({_GRADIENT}) || {_NO_OPTIMIZER} || !has(self.training.optimizer.momentum) || "
+        "self.training.optimizer.momentum == 0.0",
+        see="gradient-and-optimizer-momentum",
     ),
     Rule(
         "combination",
         (f"{_T}.optimizer.weightDecay", f"{_T}.update.mode"),
         lambda s: _is_gradient(s) and s.training.optimizer is not None and s.training.optimizer.weight_decay > 0,
-        _says("has no effect in mode gradient, where the servers' rule is SGD without decay"),
+        "has no effect in mode gradient, where the servers' rule is SGD without decay",
         "a term in the loss, or mode: local",
-        "gradient-and-weight-decay",
+        f"!({_GRADIENT}) || {_NO_OPTIMIZER} || self.training.optimizer.weightDecay == 0.0",
+        see="gradient-and-weight-decay",
     ),
     Rule(
         "combination",
         (f"{_T}.update.momentum", f"{_T}.update.mode"),
         lambda s: not _is_gradient(s) and bool(s.training.update.momentum),
-        lambda s: (
-            f"{s.training.update.momentum:g} does not go with mode local: staleness already acts as momentum, and a "
-            "second one ruins the result (measured loss 2.63 where 1.24 was due)"
-        ),
+        lambda s: f"{s.training.update.momentum:g} does not go with mode local: {_SECOND}",
         "no update.momentum (optimizer.momentum is the workers' own), or mode: gradient",
-        "local-and-outer-momentum",
+        f"{_GRADIENT} || !has(self.training.update.momentum) || self.training.update.momentum == 0.0",
+        (f"%s does not go with mode local: {_SECOND}", "self.training.update.momentum"),
+        see="local-and-outer-momentum",
     ),
     Rule(
         "combination",
         (f"{_T}.staleness.max", f"{_T}.staleness.mode"),
         lambda s: s.training.staleness.mode == "async" and s.training.staleness.max is not None,
-        _says("has no meaning in mode async, which has no bound"),
+        "has no meaning in mode async, which has no bound",
         "no max, or mode: bounded",
+        'self.training.staleness.mode != "async" || !has(self.training.staleness.max)',
     ),
     Rule(
         "combination",
@@ -209,6 +278,9 @@ RULES: tuple[Rule, ...] = (
         lambda s: s.training.staleness.mode == "sync" and s.training.staleness.max not in (None, 1),
         lambda s: f"{s.training.staleness.max} does not go with mode sync, whose bound is 1",
         "no max, or mode: bounded",
+        'self.training.staleness.mode != "sync" || !has(self.training.staleness.max) || '
+        "self.training.staleness.max == 1",
+        ("%d does not go with mode sync, whose bound is 1", "self.training.staleness.max"),
     ),
     _of_topk("ratio", lambda s: s.training.compression.ratio),
     _of_topk("valueBits", lambda s: s.training.compression.value_bits),
@@ -218,5 +290,46 @@ RULES: tuple[Rule, ...] = (
         lambda s: s.training.precision.loss_scale is not None and s.training.precision.compute != "float16",
         lambda s: f"has no meaning with compute {s.training.precision.compute}, whose small gradients do not vanish",
         "leave it out, or compute: float16",
+        '!has(self.training.precision.lossScale) || self.training.precision.compute == "float16"',
+        ("has no meaning with compute %s, whose small gradients do not vanish", "self.training.precision.compute"),
     ),
 )
+
+_NO_STORE = "names no store that every pod can read and write"
+
+CLUSTER_RULES: tuple[Rule, ...] = (
+    Rule(
+        "combination",
+        (f"{_T}.code.folder",),
+        lambda s: s.training.code is not None and s.training.code.folder is not None,
+        "is a folder of one machine, which no pod can see",
+        "code.configMap: a ConfigMap of the job's namespace, one file a key",
+        "!has(self.training.code) || !has(self.training.code.folder)",
+    ),
+    Rule(
+        "required",
+        (f"{_T}.code", f"{_T}.script"),
+        lambda s: s.training.script is not None and s.training.code is None,
+        "the folder of the manifest, where a script lies on one machine, is seen by no pod",
+        "code.configMap: a ConfigMap of the job's namespace that holds the script",
+        "!has(self.training.script) || has(self.training.code)",
+    ),
+    Rule(
+        "scheme",
+        (f"{_S}.uri",),
+        lambda s: s.checkpoint.storage.uri is not None and not is_reached_by_pods(s.checkpoint.storage.uri),
+        _NO_STORE,
+        "a URI such as s3://bucket/folder, or storage.pvc for a volume",
+        f"!has(self.checkpoint.storage.uri) || {REACHED_BY_PODS.format('self.checkpoint.storage.uri')}",
+    ),
+    Rule(
+        "scheme",
+        (f"{_S.rsplit('.', 1)[0]}.restoreFrom",),
+        lambda s: s.checkpoint.restore_from is not None and not is_reached_by_pods(s.checkpoint.restore_from, True),
+        _NO_STORE,
+        "a URI such as s3://bucket/folder, or file:///folder of a volume that the pods mount",
+        '!has(self.checkpoint.restoreFrom) || self.checkpoint.restoreFrom.startsWith("file:///") || '
+        f"{REACHED_BY_PODS.format('self.checkpoint.restoreFrom')}",
+    ),
+)
+"""What only a cluster asks: these are right on one machine."""

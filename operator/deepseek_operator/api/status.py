@@ -176,9 +176,9 @@ class JobStatus(Part):
     workers: RoleStatus = RoleStatus()
     term: TermStatus = TermStatus()
     opened: int = 0
-    incarnations: dict[str, int] = Field(default_factory=dict)
+    incarnations: dict[str, int] = {}
     """`<role>/<index>` -> the newest incarnation ever made: numbers are never used again."""
-    seats: dict[str, SeatStatus] = Field(default_factory=dict)
+    seats: dict[str, SeatStatus] = {}
     """`<role>/<index>` -> what the restart policy remembers of it."""
     suspects: tuple[Suspect, ...] = ()
     """The newest 16."""

@@ -30,6 +30,10 @@ _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 _COMMON = ("file", *EXTRAS, "webdav", "sftp", "hdfs", "abfs")
 """Meant already where half of the letters agree; of the rest hardly anybody has heard."""
 CHECK_SECONDS = 20.0
+_REMOTE = "^[A-Za-z][A-Za-z0-9+.-]*://[^/]"
+_NO_REMOTE = f"(?i)^({'|'.join(sorted(['file', 'local', *_REFUSED]))}):"
+REACHED_BY_PODS = f'({{0}}.matches("{_REMOTE}") && !{{0}}.matches("{_NO_REMOTE}") && !{{0}}.contains("::"))'
+"""`is_reached_by_pods` in CEL, of `{0}`."""
 
 
 def absolute(uri: str, folder: Path) -> str:
@@ -51,12 +55,12 @@ def local_path(uri: str) -> Path | None:
 
 def judge_uri(uri: str, field: str) -> Problem | None:
     """What is wrong with a URI, without reaching for it."""
+    if re.search(r"[\x00-\x1f\x7f]", uri):
+        return _bad(uri, field, "holds a control character", _examples())
     scheme = _scheme(uri)
     if scheme is None:
         return None
     if scheme in ("file", "local"):
-    if re.search(r"[\x00-\x1f\x7f]", uri):
-        return _bad(uri, field, "holds a control character", _examples())
         if re.match(r"^[a-z]+://[^/]", uri, re.IGNORECASE):
             return _bad(uri, field, "names a host between '//' and the path", "file:/// and the path, or the bare path")
         return None
@@ -72,6 +76,16 @@ def judge_uri(uri: str, field: str) -> Problem | None:
     if not re.match(r"^[^:]+://[^/]", uri):
         return _bad(uri, field, f"names nothing behind {scheme}:", f"{scheme}://bucket/folder")
     return _not_installed(uri, field, scheme)
+
+
+def is_reached_by_pods(uri: str, volumes: bool = False) -> bool:
+    """Whether a URI can name a store that every pod of a job reaches; which schemes there are is the image's affair.
+
+    volumes: so can a path in a volume that they mount.
+    """
+    if volumes and uri.startswith("file:///"):
+        return True
+    return bool(re.match(_REMOTE, uri)) and not re.match(_NO_REMOTE, uri) and "::" not in uri
 
 
 def check_store(uri: str, options: Mapping[str, object], field: str, seconds: float = CHECK_SECONDS) -> Problem | None:

@@ -18,6 +18,7 @@ from deepseek_operator.api.documents import Document
 from deepseek_operator.api.job import LONGEST_MEMBER, MAX_JOB_NAME, DeepseekJob
 from deepseek_operator.api.problems import Path, Problem, shown, spell
 from deepseek_operator.api.reserved import taken_names
+from deepseek_operator.api.section_rules import broken_inside
 from deepseek_runtime.contract.names import API_VERSION, KIND, MAX_NAME, member_name
 
 _KUBERNETES_METADATA = (
@@ -61,6 +62,7 @@ def check(document: Document) -> tuple[DeepseekJob | None, list[Problem]]:
     if job is not None:
         found += _joined(job, {problem.field for _, problem in found}, data)
         found += taken_names(job)
+        found += broken_inside(job.spec, ("spec",))
     return job, [document.locate(path, problem) for path, problem in found]
 
 
@@ -171,9 +173,9 @@ def _told(error: ErrorDetails) -> Located:
         near = difflib.get_close_matches(str(value).lower(), [str(choice) for choice in shape.choices], 1, 0.6)
         meant = f" (did you mean {near[0]}?)" if near and isinstance(value, str) else ""
         return path, Problem("type", field, f"{shown(value)} is not known{meant}", right, shown(value))
-    if type_ in ("too_short", "too_long") and isinstance(value, list):
+    if type_ in ("too_short", "too_long") and isinstance(value, list | dict):
         least, most = shape.length()
-        due = right if least == most else f"at most {most} items"
+        due = right if least == most else f"at least {least} item" if type_ == "too_short" else f"at most {most} items"
         return path, Problem("range", field, f"has {len(value)} item{'' if len(value) == 1 else 's'}", due, "a list")
     if type_ in ("string_too_long", "string_too_short") and isinstance(value, str):
         return path, Problem("range", field, f"{shown(value)} has {len(value)} characters", right, shown(value))

@@ -86,7 +86,7 @@ class Compression(Section):
 class LossScale(Section):
     """The loss scaler of `compute: float16`."""
 
-    init: Annotated[float, Field(ge=1.0, le=1.0e30)] = 65536.0
+    init: Annotated[float, Field(ge=1.0, le=1.0e15)] = 65536.0
     """The first factor."""
     growth: Annotated[float, Field(ge=1.0, le=1024.0)] = 2.0
     """By how much it grows after `interval` finite batches."""

@@ -98,6 +98,8 @@ ROLLS = [
     with_training("optimizer: {lr: 0.5}"),
     with_training("args: {width: 3}"),
     with_training("precision: {compute: bfloat16}"),
+    with_spec("checkpoint: {storage: {pvc: {claimName: a}}}"),
+    with_spec("checkpoint: {storage: {uri: 's3://a/b', secret: c}}"),
 ]
 
 

@@ -36,6 +36,9 @@ ALLOWED = {
     "title",
     "type",
     "x-kubernetes-int-or-string",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-list-type",
+    "x-right",
 }
 
 

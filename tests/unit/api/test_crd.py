@@ -1,0 +1,140 @@
+"""The CRD that lies in the repository; an API server judges it in tests/cluster/crd."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from builders.full_job import FULL
+from builders.manifests import RIGHT
+from deepseek_operator.api.crd import COLUMNS, CRD_FILE, TEMPLATE_FILE, files, main, template_text
+from deepseek_operator.api.load import parse_manifest
+from deepseek_operator.api.rules import CLUSTER_RULES, RULES
+from deepseek_operator.api.section_rules import SECTION_RULES
+
+ROOT = Path(__file__).parents[3]
+CRD = yaml.safe_load((ROOT / CRD_FILE).read_text(encoding="utf-8"))
+(VERSION,) = CRD["spec"]["versions"]
+SCHEMA = VERSION["schema"]["openAPIV3Schema"]
+
+
+def test_the_files_are_as_the_models_are() -> None:
+    for path, text in files().items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text, f"{path}: run make crds"
+
+
+def test_check_says_what_differs(tmp_path: Path, capsys: Any) -> None:
+    assert main(["--check", str(tmp_path)]) == 1
+    assert f"{CRD_FILE}, {TEMPLATE_FILE}; run make crds" in capsys.readouterr().err
+    assert main([str(tmp_path)]) == 0
+    assert main(["--check", str(tmp_path)]) == 0
+
+
+def test_the_chart_s_copy_says_the_same_and_is_kept() -> None:
+    first, guard, *body, end = template_text().splitlines()
+    assert first.startswith("#")
+    assert (guard, end) == ("{{- if .Values.crds.enabled }}", "{{- end }}")
+    text = "\n".join(body)
+    assert text.count("{{") == text.count('{{ "{{" }}')
+    made = yaml.safe_load(text.replace('{{ "{{" }}', "{{"))
+    assert made["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert made == CRD
+
+
+def test_every_rule_is_in_it_once() -> None:
+    rules = [rule["rule"] for rule in SCHEMA["properties"]["spec"]["x-kubernetes-validations"]]
+    assert len(set(rules)) == len(rules)
+    for rule in (*RULES, *CLUSTER_RULES):
+        assert rule.cel in rules
+    found = [rule["rule"] for rule in validations(SCHEMA)]
+    for inside in SECTION_RULES:
+        assert not inside.cel or inside.cel in found
+
+
+def test_every_rule_says_what_would_be_right() -> None:
+    for rule in validations(SCHEMA):
+        said = rule.get("messageExpression", rule["message"])
+        assert "right: " in said or "start a job of another name" in said, rule
+
+
+def test_every_column_reads_a_field_that_there_is() -> None:
+    for _, _, path, _, _ in COLUMNS:
+        if path.startswith(".metadata"):
+            continue
+        here = SCHEMA
+        for part in path.strip(".").split("."):
+            here = here["properties"][part]
+
+
+def test_scale_has_the_paths_of_the_workers() -> None:
+    scale = VERSION["subresources"]["scale"]
+    assert SCHEMA["properties"]["spec"]["properties"]["workers"]["properties"]["replicas"]["minimum"] == 1
+    assert scale == {
+        "specReplicasPath": ".spec.workers.replicas",
+        "statusReplicasPath": ".status.workers.replicas",
+        "labelSelectorPath": ".status.selector",
+    }
+
+
+def test_defaults_outside_of_lists_are_those_of_the_models() -> None:
+    """As the API server fills them in: from above, each default a whole."""
+    given = yaml.safe_load(RIGHT)["spec"]
+    job = parse_manifest(RIGHT, "job.yaml", ROOT).job
+    due = without_nothing(job.model_dump(mode="json", by_alias=True)["spec"])
+    assert defaulted(given, SCHEMA["properties"]["spec"]) == due
+
+
+def test_a_manifest_of_every_field_is_right_on_one_machine_too() -> None:
+    code = "---\nkind: ConfigMap\nmetadata: {name: my-code}\ndata: {train.py: ''}\n"
+    manifest = parse_manifest(FULL + code, "job.yaml", ROOT)
+    assert "spec.checkpoint.storage.secret" in manifest.notes[0]
+    given = yaml.safe_load(FULL)["spec"]
+    missing = set(fields(SCHEMA["properties"]["spec"])) - set(given_fields(given))
+    assert {path for path in missing if not path.startswith(("workers.", "servers.pod.affinity."))} == {
+        "checkpoint.storage.pvc", "checkpoint.storage.pvc.claimName", "checkpoint.storage.pvc.subPath",
+        "training.code.folder", "training.optimizer.betas", "training.steps", "training.task",
+        "training.update.momentum",
+    }  # fmt: skip
+
+
+def fields(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    for name, inner in schema.get("properties", {}).items():
+        here = f"{path}.{name}".lstrip(".")
+        yield here
+        yield from fields(inner.get("items", inner), here)
+
+
+def given_fields(value: Any, path: str = "") -> Iterator[str]:
+    for item in value if isinstance(value, list) else [value]:
+        for name, inner in item.items() if isinstance(item, dict) else ():
+            here = f"{path}.{name}".lstrip(".")
+            yield here
+            yield from given_fields(inner, here)
+
+
+def validations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from schema.get("x-kubernetes-validations", ())
+    for inner in schema.get("properties", {}).values():
+        yield from validations(inner)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from validations(schema[key])
+
+
+def defaulted(value: Any, schema: dict[str, Any]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    filled = dict(value)
+    for name, inner in schema.get("properties", {}).items():
+        if name not in filled and "default" in inner:
+            filled[name] = inner["default"]
+        if name in filled:
+            filled[name] = defaulted(filled[name], inner)
+    return filled
+
+
+def without_nothing(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_nothing(item) for key, item in value.items() if item is not None}
+    return value
