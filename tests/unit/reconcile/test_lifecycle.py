@@ -37,6 +37,20 @@ def test_finished_members_leave_by_themselves_servers_last() -> None:
     assert true_conditions(world.status) == ["Succeeded/AllStepsDone", "Finished/Succeeded"]
 
 
+def test_success_is_the_last_word() -> None:
+    """The chief writes `finished` at once, and its report of the last evaluation when it leaves."""
+    world = World(servers=1, workers=1).running().finish(term=1)
+    world.settle()
+    world.end("worker", 0, 0, "Finished").settle()
+    world.train(20_000, events=("7 Evaluated step 20000: accuracy 0.99", "8 Finished step 20000")).settle()
+    assert world.status.phase == "Succeeded"
+    assert [event.reason for event in world.status.events][-2:] == ["Evaluated", "Finished"]
+    world.end("server", 0, 0, "Finished").settle()
+    assert [event.reason for event in world.status.events][-3:] == ["Evaluated", "Finished", "Succeeded"]
+    assert world.status.events[-1].message == "all steps are done (step 20000, term 1)"
+    assert (world.plan().events, world.plan().ended) == ((), True)
+
+
 def test_worker_that_stays_after_the_end_is_asked_to_leave() -> None:
     world = World().running().finish(term=1)
     world.settle()

@@ -59,7 +59,6 @@ def succeed(draft: Draft) -> None:
     state = draft.seen.view.state
     if state is not None and state.finished is not None and not disbelieved(draft):
         draft.change(finished=stamp(draft.now), exit_code=OK, message="", drain=None)
-        draft.note("Succeeded", f"all steps are done (step {state.finished.step}, term {state.finished.term})")
 
 
 def disbelieved(draft: Draft) -> str:
@@ -137,3 +136,15 @@ def sweep(draft: Draft) -> None:
                 draft.ask_to_leave(member)
             else:
                 draft.wake_at(asked_at)
+    if not failed:
+        _last_word(draft)
+
+
+def _last_word(draft: Draft) -> None:
+    """Once nobody is left: until then the chief has more to say, of the last evaluation and of its own end."""
+    before = draft.seen.status
+    if any(m.alive for m in draft.seen.members) or (before.finished and not before.members):
+        return
+    finished = draft.seen.view.state.finished if draft.seen.view.state is not None else None
+    where = f" (step {finished.step}, term {finished.term})" if finished is not None else ""
+    draft.note("Succeeded", f"all steps are done{where}")
