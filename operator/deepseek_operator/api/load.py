@@ -1,7 +1,8 @@
 """From a file to a job: all documents read, all problems told at once, paths made absolute.
 
 manifest = load_manifest("job.yaml")       # strict: for people
-job = read_job(stored)                     # tolerant: for what a cluster or a state folder stored
+job = read_job(stored)                     # tolerant: for what a state folder stored
+job = read_stored_job(stored)              # tolerant: for what a cluster stored
 """
 
 import difflib
@@ -21,6 +22,7 @@ from deepseek_operator.api import documents, storage, strict
 from deepseek_operator.api.documents import Document, read_documents
 from deepseek_operator.api.job import DeepseekJob, ignored_on_one_machine, not_used_by_a_script
 from deepseek_operator.api.problems import ManifestError, Problem, shown, spell
+from deepseek_operator.api.reserved import unusable_arguments
 from deepseek_operator.api.user_code import CodeTooLarge, UserCode, read_folder
 from deepseek_runtime.contract.names import API_VERSION, GROUP, KIND
 
@@ -96,6 +98,15 @@ def read_job(data: Mapping[str, object]) -> DeepseekJob:
             for details in error.errors(include_url=False)
         ]
         raise ManifestError(problems) from error
+
+
+def read_stored_job(data: Mapping[str, object]) -> DeepseekJob:
+    """`read_job` of what an API server let through; asks only what its schema could not see. Raises ManifestError."""
+    job = read_job(data)
+    problems = [problem for _, problem in unusable_arguments(job)]
+    if problems:
+        raise ManifestError(problems)
+    return job
 
 
 def read_job_text(text: str, file: str = "") -> DeepseekJob:

@@ -37,6 +37,11 @@ def taken_names(job: DeepseekJob) -> Iterator[tuple[Path, Problem]]:
     """Findings with their paths; none for a job that is right."""
     yield from _pod(job.spec.servers.pod, ("spec", "servers", "pod"))
     yield from _pod(job.spec.workers.pod, ("spec", "workers", "pod"))
+    yield from unusable_arguments(job)
+
+
+def unusable_arguments(job: DeepseekJob) -> Iterator[tuple[Path, Problem]]:
+    """Of `training.args`, which CEL cannot see: names that no keyword argument, or no option of a script, can have."""
     training = job.spec.training
     for key in training.args:
         path: Path = ("spec", "training", "args", key)

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders.manifests import RIGHT
 from deepseek_operator.api.config import contract_training, intent_hash
-from deepseek_operator.api.load import dump_job, parse_manifest, read_job, read_job_text
+from deepseek_operator.api.load import dump_job, parse_manifest, read_job, read_job_text, read_stored_job
 from deepseek_operator.api.problems import ManifestError, Problem
 from deepseek_runtime.contract.config import Training
 
@@ -149,3 +150,11 @@ def test_the_tolerant_face_passes_over_what_a_newer_operator_stored() -> None:
     )
     assert job.spec.training.steps == 1
     assert job.spec.training.optimizer is None
+
+
+def test_what_the_api_server_cannot_see_is_asked_when_its_job_is_read() -> None:
+    data: dict[str, Any] = {"metadata": {"name": "a"}, "spec": {"training": {"task": "a:B", "steps": 1, "args": {}}}}
+    assert read_stored_job(data) == read_job(data)
+    data["spec"]["training"]["args"] = {"hidden-size": 1}
+    with pytest.raises(ManifestError, match=r"spec\.training\.args\.hidden-size: .*; right: a Python name"):
+        read_stored_job(data)
