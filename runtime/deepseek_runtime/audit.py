@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from deepseek_runtime.checkpoint.choose import choose
 from deepseek_runtime.checkpoint.index import Index, read_index, survey
+from deepseek_runtime.checkpoint.journals import read_pieces
 from deepseek_runtime.checkpoint.spans import read_span
 from deepseek_runtime.checkpoint.store import Store, StoreError, open_store
 from deepseek_runtime.contract.config import JobConfig
@@ -116,7 +117,8 @@ class Stored:
 def audit(
     config: JobConfig, *, store: Store | None = None, complete: bool | None = None, live: Collection[str] = ()
 ) -> Audit:
-    """Counts a job by its config document: journals in `data_dir`, checkpoints in `checkpoint.uri`.
+    """Counts a job by its config document: journals in `data_dir` (kept ones in the store), checkpoints in
+    `checkpoint.uri`.
 
     store: instead of opening the config's own; complete: whether every range must be in; None: if the newest
     checkpoint is of the last step; live: workers that are at work, as `worker-0-1`. Raises CannotCount, StoreError.
@@ -125,20 +127,24 @@ def audit(
         raise CannotCount("the job has no data_dir: its servers wrote no journals")
     held = store or open_store(config.checkpoint.uri, config.checkpoint.storage_options)
     try:
-        return count(Path(config.data_dir), held, settings_of(config).plan, complete, live)
+        journals = None if config.keep_journals else Path(config.data_dir)
+        return count(journals, held, settings_of(config).plan, complete, live)
     finally:
         if store is None:
             held.close()
 
 
 def count(
-    folder: Path,
+    folder: Path | None,
     store: Store,
     plan_of: Callable[[int], RangePlan],
     complete: bool | None = None,
     live: Collection[str] = (),
 ) -> Audit:
-    """folder: where the journals are; plan_of: from the length of the data set. Raises CannotCount, StoreError."""
+    """folder: where the journals are, None: in the store; plan_of: from the length of the data set.
+
+    Raises CannotCount, StoreError.
+    """
     seen = survey(store)
     newest_term = max(seen.bases, default=0)
     choice = choose(store, newest_term + 1)
@@ -152,7 +158,8 @@ def count(
         raise CannotCount(f"{store.uri}: {error}") from error
     problems = [f"step {name.step} is passed over: {why}" for name, why in choice.passed_over]
     stored = _read_parts(store, index, live)
-    journals = read_journals(folder)  # after the checkpoint: what is in that, stands here
+    # After the checkpoint: what is in that, stands here.
+    journals = read_kept_journals(store) if folder is None else read_journals(folder)
     spans = range(len(index.parts))
     limits = [_limits(stretch, journals, stretches, store, spans) for stretch in stretches]
     inherited = _inherited(stretches[-1].line, seen.bases, journals, store, spans)
@@ -328,10 +335,22 @@ def read_journals(folder: Path) -> Journals:
     """All `pushes-*.jsonl` of a folder. A line that is torn is what a crash leaves; `_gaps` says if it matters."""
     journals = Journals()
     for path in sorted(folder.glob("pushes-*.jsonl")):
-        for text in path.read_bytes().split(b"\n"):
-            with suppress(ValueError, KeyError, TypeError):
-                _take(journals, path.name, json.loads(text))
+        _take_all(journals, path.name, path.read_bytes())
     return journals
+
+
+def read_kept_journals(store: Store) -> Journals:
+    """What servers stored of theirs beside the checkpoints."""
+    journals = Journals()
+    for index, text in read_pieces(store):
+        _take_all(journals, f"pushes-{index}.jsonl", text)
+    return journals
+
+
+def _take_all(journals: Journals, file: str, lines: bytes) -> None:
+    for text in lines.split(b"\n"):
+        with suppress(ValueError, KeyError, TypeError):
+            _take(journals, file, json.loads(text))
 
 
 def _take(journals: Journals, file: str, line: Any) -> None:

@@ -24,7 +24,9 @@ from deepseek_runtime.contract.config import JobConfig
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import Registration, Request, TermRecord
 from deepseek_runtime.edge import journal, parts
+from deepseek_runtime.edge.counting import counted
 from deepseek_runtime.edge.joining import membership_of
+from deepseek_runtime.edge.kept_journal import KeptJournal
 from deepseek_runtime.edge.outside import Etcd, Storage
 from deepseek_runtime.edge.process import Exit, Identity, identity, leave, published, start_logging
 from deepseek_runtime.edge.progress import Reporter
@@ -70,7 +72,9 @@ class ServerProcess:
         self.results: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
         self.membership = membership_of(who, self.post.wake)
         self.etcd = Etcd(self.membership, self._done, config.timing.registration_ttl)
-        self.storage = Storage(config, self._done)
+        self.pushes = journal.pushes(config.data_dir, who.me.index)
+        kept = KeptJournal(self.pushes, who.me) if config.keep_journals else None
+        self.storage = Storage(config, self._done, kept)
         self.machine = Server(
             who.me,
             lambda space, index, samples: parts.span_parts(config, space, index, samples),
@@ -78,7 +82,6 @@ class ServerProcess:
         )
         self.chief: Chief | None = None
         self.reporter = Reporter(config)
-        self.pushes = journal.pushes(config.data_dir, who.me.index)
         self.metrics = journal.metrics(config.data_dir) if who.me.index == 0 else journal.Journal(None)
         self.stopping: int | None = None
         self._local: deque[Message] = deque()
@@ -154,6 +157,11 @@ class ServerProcess:
             # Failed: etcd did not answer. False: another term, which has a chief of its own.
             self._fail_again = now + 1.0 if isinstance(result, Failed) else None
             return
+        if call == "count":
+            self._counted(result)
+            return
+        if isinstance(call, WriteState) and call.state.finished is not None and result is True:
+            self._count()
         if isinstance(call, LoadParts) and not isinstance(result, Failed):
             self._log(journal.begins(call, result))
         self.carry_out(self.machine.on_result(call, result, now))
@@ -288,10 +296,29 @@ class ServerProcess:
             put = partial(self.membership.put_progress, record, chief.number)
             self._progress_flying = self.etcd.submit("progress", put)
 
+    def _count(self) -> None:
+        """All is done, and the last checkpoint has it: what was trained is counted where the journals are."""
+        if self.config.keep_journals and not self.reporter.counted:
+            self.storage.submit("count", lambda store: counted(self.config, store))
+
+    def _counted(self, result: Any) -> None:
+        if isinstance(result, Failed):
+            logger.warning("samples are not counted: %s", result.text)
+            return
+        logger.info("counted: %s", result)
+        self.reporter.counted = result
+        self._progress_at, self._progress_flying = 0.0, False
+        self._report(time.monotonic())
+
     def close(self) -> None:
         self._log({})  # what went over the wire since the last push
-        self.etcd.close(2.0)
+        self.storage.keep_rest()
         self.storage.close(10.0)
+        while not self.results.empty():
+            call, result = self.results.get_nowait()
+            if call == "count":
+                self._counted(result)
+        self.etcd.close(2.0)
         self.membership.close()
         self.post.close()
         self.pushes.close()

@@ -142,6 +142,8 @@ class JobConfig(Section):
     """Where a server listens; port 0 takes a free one and publishes it."""
     data_dir: str = ""
     """A folder of this member's own that survives its process (pushes.jsonl); empty: none."""
+    keep_journals: bool = False
+    """`data_dir` ends with its member: servers store their journals beside the checkpoints, and the chief counts."""
     workers: Positive = 1
     """As the user asked; only for defaults that depend on it, never for who is alive."""
     spans: Positive = 64

@@ -55,6 +55,17 @@ class Journal:
                 logger.warning("a journal cannot be written, its lines wait: %s", error.strerror)
             self._failed = True
 
+    @property
+    def size(self) -> int:
+        """Bytes of whole lines, those that wait for the disk among them. 0 where nothing can be written."""
+        return 0 if self._file is None else os.fstat(self._file).st_size + len(self._waiting)
+
+    def since(self, start: int) -> bytes:
+        """What was written from byte `start` on."""
+        if self._file is None:
+            return b""
+        return os.pread(self._file, max(0, os.fstat(self._file).st_size - start), start) + self._waiting
+
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from deepseek_runtime.checkpoint import choose
@@ -18,6 +19,7 @@ from deepseek_runtime.checkpoint.store import PIECE, Store, StoreError, open_sto
 from deepseek_runtime.checkpoint.writer import Writer
 from deepseek_runtime.contract.config import JobConfig
 from deepseek_runtime.contract.names import Member
+from deepseek_runtime.edge.kept_journal import KeptJournal, Piece
 from deepseek_runtime.membership import Membership, Unavailable
 from deepseek_runtime.protocol.effects import (
     Call,
@@ -109,8 +111,10 @@ class Etcd:
 class Storage:
     """The job's checkpoint store, on the writer's thread. Opened on that thread, so a dead store stops nobody."""
 
-    def __init__(self, config: JobConfig, done: Callable[[Any, Any], None]) -> None:
+    def __init__(self, config: JobConfig, done: Callable[[Any, Any], None], journal: KeptJournal | None = None) -> None:
+        """journal: what is stored with every part."""
         self._config = config
+        self._journal = journal
         self._done = done
         self._writer: Writer | None = None
         self._opening = threading.Lock()
@@ -123,7 +127,8 @@ class Storage:
             return
         do: Callable[[Store], Any]
         if isinstance(call, WriteParts):
-            do = lambda store: _write_parts(store, call)  # noqa: E731
+            # Read now: it has every push that the parts have.
+            do = partial(_write_parts, call=call, journal=self._journal, piece=self._piece())
         elif isinstance(call, LoadParts):
             do = lambda store: _load_parts(self._config, store, call)  # noqa: E731
         elif isinstance(call, FindCheckpoint):
@@ -140,6 +145,25 @@ class Storage:
         tries = 1 if isinstance(call, FindCheckpoint) else None
         if not writer.submit(do, lambda result: self._done(call, _result(result)), tries):
             self._done(call, Failed("unreachable", "the store is too slow: too much waits for it"))
+
+    def submit(self, call: Any, do: Callable[[Store], Any]) -> None:
+        """Something else to be done with the store, once."""
+        try:
+            taken = self._open().submit(do, lambda result: self._done(call, _result(result)), 1)
+        except StoreError as error:
+            self._done(call, Failed(error.kind, error.message))
+            return
+        if not taken:
+            self._done(call, Failed("unreachable", "the store is too slow: too much waits for it"))
+
+    def _piece(self) -> Piece | None:
+        return self._journal.piece() if self._journal is not None else None
+
+    def keep_rest(self) -> None:
+        """What the store does not have of the journal, when its server leaves."""
+        journal, piece = self._journal, self._piece()
+        if journal is not None and piece is not None and self._writer is not None:
+            self._writer.submit(lambda store: journal.store(store, piece), lambda result: None, 1)
 
     def _open(self) -> Writer:
         with self._opening:
@@ -159,8 +183,13 @@ def _result(result: Any) -> Any:
     return Failed(result.kind, result.message) if isinstance(result, StoreError) else result
 
 
-def _write_parts(store: Store, call: WriteParts) -> dict[int, FileRef]:
-    return {part.span: write_span(store, call.term, call.step, part) for part in call.parts}
+def _write_parts(
+    store: Store, call: WriteParts, journal: KeptJournal | None, piece: Piece | None
+) -> dict[int, FileRef]:
+    parts = {part.span: write_span(store, call.term, call.step, part) for part in call.parts}
+    if journal is not None and piece is not None:
+        journal.store(store, piece)
+    return parts
 
 
 def _load_parts(config: JobConfig, store: Store, call: LoadParts) -> Any:

@@ -1,6 +1,7 @@
 """What the chief writes to etcd for people: one record, at most every `progressSeconds`."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deepseek_runtime.contract.config import JobConfig
@@ -18,6 +19,8 @@ class Reporter:
     events: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     checkpoint_problem: str = ""
     opening_problem: str = ""
+    counted: Mapping[str, float] = field(default_factory=dict)
+    """What an audit of the finished job says."""
     _next: int = 1
     _told: int = 1
     """The next event's id when a record was last made."""
@@ -54,7 +57,7 @@ class Reporter:
         parameters = opened.space.parameters
         last_done = tracking.last_done
         before = earlier.last_range_time if earlier is not None else None
-        return Progress(
+        made = Progress(
             term=chief.number,
             step=steps,
             steps=ledger.plan.steps,
@@ -82,6 +85,7 @@ class Reporter:
             longest_gap=round(max(tracking.longest_gap, earlier.longest_gap if earlier else 0.0), 3),
             events=tuple(self.events),
         )
+        return made.model_copy(update=dict(self.counted)) if self.counted else made
 
     def _unopened(self, chief: Chief) -> Progress | None:
         """What keeps the term from opening, on top of what was known before."""

@@ -40,6 +40,7 @@ def test_the_config_document() -> None:
     read = JobConfig.model_validate_json(manifest["data"]["config.json"])
     assert (read.uid, read.bind, read.data_dir) == (OWNER.uid, "tcp://0.0.0.0:7077", "/var/lib/dsj/data")
     assert read.etcd == ("e1:2379", "e2:2390")
+    assert read.keep_journals
     assert read.training.code == "/etc/dsj/code"
     assert read.checkpoint.uri == f"webdavs://store.ops:8443/{OWNER.uid}"
     text = manifest["data"]["config.json"]

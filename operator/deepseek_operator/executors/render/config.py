@@ -23,7 +23,7 @@ def cluster_config(
     timing: Timing | None = None,
 ) -> JobConfig:
     """What members of this generation read. code: whether they find the user's own under its path."""
-    return job_config(
+    config = job_config(
         job,
         uid=owner.uid,
         generation=generation,
@@ -36,6 +36,7 @@ def cluster_config(
         install=settings.install,
         timing=timing,
     )
+    return config.model_copy(update={"keep_journals": True})  # a pod's folder ends with it
 
 
 def config_map(owner: Owner, config: JobConfig) -> Manifest:

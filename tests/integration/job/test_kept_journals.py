@@ -1,0 +1,37 @@
+"""Members as in pods, whose folders end with them: what was trained is counted all the same, from the store alone."""
+
+import os
+import signal
+import sys
+
+from builders.real_jobs import QUICK, SLOW_TALLY, TALLY, Jobs, ended, pid_of, reached, told, until
+from deepseek_operator import launch
+from deepseek_operator.api.load import load_manifest
+from deepseek_runtime.audit import audit
+from deepseek_runtime.contract.config import load_config
+from deepseek_runtime.contract.names import ROLES, Role
+
+SPEC = {**TALLY, "task": "mine:Tally", "args": {"rows": 64, "samples": 128}, "steps": 1600}
+
+
+def test_a_server_is_killed_and_its_folder_with_it(jobs: Jobs) -> None:
+    (jobs.root / "code").mkdir()
+    (jobs.root / "code" / "mine.py").write_text(SLOW_TALLY)
+    training = {**SPEC, "code": {"folder": str(jobs.root / "code")}}
+    two = {"replicas": 2}
+    spec = {"servers": two, "workers": two, "training": training, "checkpoint": {"everySteps": 200, "keep": 2}}
+    manifest = load_manifest(jobs.write("job", spec))
+    commands: dict[Role, tuple[str, ...]] = {role: (sys.executable, "-m", "builders.pod_like", role) for role in ROLES}
+    folder = launch.start(manifest, jobs.state, timing=QUICK, commands=commands)
+    jobs.folders["job"] = folder
+    until(folder, reached(500))
+    os.kill(pid_of(folder, "server", 1), signal.SIGKILL)
+    status = ended(folder)
+    assert (status.phase, status.restarts_total) == ("Succeeded", 1), told(folder)
+    (document,) = folder.path.glob("config-*.json")
+    config = load_config(document).model_copy(update={"keep_journals": True})
+    found = audit(config)
+    assert found.exact, found
+    assert found.samples_total == 1600 * 16
+    (counted,) = [line for line in (folder.logs / "server-0-0.log").read_text().splitlines() if "counted: " in line]
+    assert "'samples_lost': 0, 'samples_repeated': 0" in counted
