@@ -34,11 +34,11 @@ TAIL = 4096
 WORDS = 600
 """Characters of them that are kept."""
 NO_WORD = "it ended without a word, as after os._exit() or a library that ends the process"
-_OURS = re.compile(r'\S+Z (DEBUG|INFO) member=|\{"time": .*"level": "(DEBUG|INFO)", ')
+_OURS = re.compile(r'\S+Z (DEBUG|INFO|WARNING) member=|\{"time": .*"level": "(DEBUG|INFO|WARNING)", ')
 
 
 def last_words(text: str, whole: bool = True) -> str:
-    """The last three lines of a log that may say why it ends there. What we logged when all was well does not.
+    """The last three lines of a log that may say why it ends there. What we logged does not, but errors.
 
     whole: the text begins at the beginning of a line.
     """

@@ -120,6 +120,7 @@ def test_what_we_logged_when_all_was_well_is_no_reason(place: Callable[..., Loca
     [
         ("one\ntwo\nthree\nfour\n", True, "two / three / four"),
         ("of a line\ntwo\n", False, "two"),
+        ("one\n2026-01-02T03:04:05.678Z WARNING member=worker-0-0 the manifest wins\n", True, "one"),
         ("of a long line", False, "of a long line"),
         ("2026-01-02T03:04:05.678Z ERROR member=worker-0-0 no space\n\n", True,
          "2026-01-02T03:04:05.678Z ERROR member=worker-0-0 no space"),

@@ -31,6 +31,28 @@ def test_server_has_recovered_when_its_term_is_open_and_a_range_was_done() -> No
     assert (one.seconds, one.restored_step, one.longest_gap) == (4.0, 400, 4.0)
 
 
+def test_a_report_that_comes_late_says_at_which_step_it_was() -> None:
+    world = World().running(step=500)
+    world.later(0.4)
+    done = EPOCH + world.time
+    world.later(0.1).kill("worker", 1).settle()
+    world.later(0.1).train(540, last_range_time=done).settle()
+    assert [r.at_step for r in world.status.recoveries] == [540]
+    world.later(1.0).train(600).settle()
+    assert [r.at_step for r in world.status.recoveries] == [540]
+
+
+def test_a_loss_before_the_first_report_has_the_step_of_that() -> None:
+    world = World()
+    world.settle()
+    world.register().settle()
+    world.open_term().later(0.3).kill("worker", 1).settle()
+    assert [r.at_step for r in world.status.recoveries] == [0]
+    world.later(0.2).train(24).settle()
+    world.later(1.0).train(80).settle()
+    assert [r.at_step for r in world.status.recoveries] == [24]
+
+
 def test_ranges_done_before_the_loss_do_not_count() -> None:
     world = World().running(step=500).kill("server", 1)
     world.settle()

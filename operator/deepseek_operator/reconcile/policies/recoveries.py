@@ -91,6 +91,8 @@ def _measured(recovery: Recovery, progress: Progress) -> Recovery:
     """
     if progress.last_range_time is None:
         return recovery
+    if progress.step > recovery.at_step and _tells_of_before(recovery, progress):
+        recovery = recovery.model_copy(update={"at_step": progress.step})
     before = recovery.last_range if recovery.last_range is not None else recovery.lost_at
     apart = max(0.0, progress.last_range_time - before)
     if progress.longest_gap > recovery.gap_before:
@@ -98,6 +100,16 @@ def _measured(recovery: Recovery, progress: Progress) -> Recovery:
     else:
         gap = max(recovery.longest_gap or 0.0, 0.0 if recovery.role == "etcd" else apart)
     return recovery.model_copy(update={"last_range": progress.last_range_time, "longest_gap": round(gap, 3)})
+
+
+def _tells_of_before(recovery: Recovery, progress: Progress) -> bool:
+    """Reports come late: one whose last range was done before the loss says how far the job was then.
+
+    If there was none before the loss at all, the first one after it is as near as can be known.
+    """
+    if progress.last_range_time is not None and progress.last_range_time <= recovery.lost_at:
+        return True
+    return recovery.role == "worker" and recovery.last_range is None
 
 
 def _worked(draft: Draft, recovery: Recovery) -> bool:
