@@ -80,7 +80,7 @@ class Operator:
         rate = Rate(settings.requests_per_second, burst=max(1, int(2 * settings.requests_per_second)))
         # A Lease is renewed whatever else waits for its turn.
         self._leadership = Leadership(
-            Api(configuration, fence=unfenced),
+            Api(configuration, fence=unfenced, who=identity),
             namespace,
             f"deepseek-operator-{settings.install}",
             identity,
@@ -91,7 +91,9 @@ class Operator:
         self._keys = EtcdKeys(settings.etcd, self._tls, settings.install)
         self._jobs = ClusterJobs(self._world, self._queue, self._forget, settings.workers)
         self._metrics = Metrics(self._jobs.shown, self._queue.__len__, self._leadership.valid)
-        self._api = Api(configuration, fence=self._leadership.fence, rate=rate, observe=self._metrics.request)
+        self._api = Api(
+            configuration, fence=self._leadership.fence, rate=rate, observe=self._metrics.request, who=identity
+        )
         self._recorder = Recorder(self._api, identity, dropped=self._metrics.events_dropped.inc)
         self._feed = Feed(
             cluster, self._world, namespaces=settings.watch_namespaces, relisted=self._relisted, ended=end

@@ -69,7 +69,11 @@ class Observer(Protocol):
 
 
 class Api:
-    """All methods raise ApiError. `rate` bounds the calls; `observe` is told of each, with its outcome."""
+    """All methods raise ApiError.
+
+    `rate` bounds the calls; `observe` is told of each, with its outcome; `who` is named to the API server, for its
+    audit log.
+    """
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class Api:
         rate: Rate | None = None,
         observe: Observer | None = None,
         timeout: float = TIMEOUT,
+        who: str = "",
     ) -> None:
         configuration.connection_pool_maxsize = max(configuration.connection_pool_maxsize or 0, 16)
         self._configuration = configuration
@@ -87,6 +92,7 @@ class Api:
         self._rate = rate
         self._observe = observe
         self._timeout = timeout
+        self._agent = f"{FIELD_MANAGER}/{VERSION}" + (f" ({who})" if who else "")
 
     def close(self) -> None:
         self._pool.clear()
@@ -234,7 +240,7 @@ class Api:
     def _request(
         self, method: str, path: str, query: Mapping[str, str], body: tuple[Object, str] | None, timeout: float
     ) -> bytes:
-        headers = {"Accept": "application/json", "User-Agent": f"{FIELD_MANAGER}/{VERSION}"}
+        headers = {"Accept": "application/json", "User-Agent": self._agent}
         token = self._configuration.auth_settings().get("BearerToken")
         if token and token["value"]:
             headers["Authorization"] = str(token["value"])

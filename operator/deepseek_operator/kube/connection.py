@@ -20,7 +20,7 @@ def find_cluster(context: str | None = None) -> Configuration:
             kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
-                context=context, client_configuration=configuration
+                config_file=_file(), context=context, client_configuration=configuration
             )
     except (kubernetes_config.ConfigException, OSError) as error:
         raise NoCluster(
@@ -36,8 +36,13 @@ def current_namespace(context: str | None = None) -> str:
         with open(os.path.join(folder, "namespace"), encoding="utf-8") as file:
             return file.read().strip()
     try:
-        contexts, active = kubernetes_config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+        contexts, active = kubernetes_config.list_kube_config_contexts(_file())  # type: ignore[no-untyped-call]
     except (kubernetes_config.ConfigException, OSError):
         return "default"
     chosen = next((c for c in contexts if c["name"] == context), active)
     return str((chosen or {}).get("context", {}).get("namespace") or "default")
+
+
+def _file() -> str | None:
+    """The library reads the variable when it is imported; we when we are asked."""
+    return os.environ.get("KUBECONFIG") or None
