@@ -1,14 +1,18 @@
 """The two Secrets of a job: what its servers, and what its workers, prove themselves with.
 
-CURVE keys change only when all members do, so a Secret that is there is left as it is.
+CURVE keys change only when all members do, so a Secret that is there is left as it is. Its certificate for etcd is
+renewed in place: members read it anew when they connect.
 """
 
 import base64
+import binascii
 import logging
+from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from deepseek_operator.certificates import Authority, CertificateError, renewal_due, years
 from deepseek_operator.executors.inputs import is_owned
 from deepseek_operator.executors.render.parts import MANAGED_BY, Owner, job_labels, keys_secret, metadata
 from deepseek_operator.kube import SECRETS, Api, Conflict, Exists, Object
@@ -45,14 +49,25 @@ def job_keys() -> dict[Role, dict[str, bytes]]:
     return {role: {**public, f"{role}.secret": pair[1] + b"\n"} for role, pair in pairs.items()}
 
 
-def ensure_secrets(api: Api, owner: Owner) -> None:
-    """Both are there afterwards, of one making. Raises ApiError (Conflict: a job of that name before this one left its
-    Secret, which is about to go)."""
+def etcd_certificate(authority: Authority, owner: Owner) -> dict[str, bytes]:
+    """Who etcd takes the job's members for: the job's uid."""
+    pair = authority.client(owner.uid, years(1))
+    return {"ca.crt": authority.certificate, "tls.crt": pair.certificate, "tls.key": pair.key}
+
+
+def ensure_secrets(api: Api, owner: Owner, authority: Authority | None = None) -> None:
+    """Both are there afterwards, of one making. authority: of etcd's clients; None: etcd asks for no certificates.
+
+    Raises ApiError (Conflict: a job of that name before this one left its Secret, which is about to go).
+    """
     found = {role: api.get(SECRETS, owner.namespace, keys_secret(owner.name, role)) for role in ROLES}
     for held in found.values():
         if held is not None and not is_owned(held, owner):
             raise Conflict(f"the Secret {held['metadata']['name']} is not this job's: it is waited for, or delete it")
     if all(held is not None for held in found.values()):
+        for held in found.values():
+            if held is not None and authority is not None and not _fits(held, authority):
+                _renew(api, owner, held, etcd_certificate(authority, owner))
         return
     keys = job_keys()
     for held in found.values():
@@ -60,7 +75,30 @@ def ensure_secrets(api: Api, owner: Owner) -> None:
             name, uid = held["metadata"]["name"], held["metadata"]["uid"]
             api.delete(SECRETS, owner.namespace, name, uid=uid)
     for role in ROLES:
-        _create(api, owner, keys_secret(owner.name, role), keys[role])
+        certificate = etcd_certificate(authority, owner) if authority is not None else {}
+        _create(api, owner, keys_secret(owner.name, role), keys[role] | certificate)
+
+
+def _fits(held: Object, authority: Authority) -> bool:
+    """Whether a Secret has a certificate of this authority that is good for long enough."""
+    data = held.get("data") or {}
+    try:
+        certificate = base64.b64decode(data["tls.crt"], validate=True)
+        authority_held = base64.b64decode(data["ca.crt"], validate=True)
+        return authority_held == authority.certificate and not renewal_due(certificate, datetime.now(UTC))
+    except (KeyError, binascii.Error, CertificateError):
+        return False
+
+
+def _renew(api: Api, owner: Owner, held: Object, certificate: dict[str, bytes]) -> None:
+    name = held["metadata"]["name"]
+    precondition = {"uid": held["metadata"]["uid"], "resourceVersion": held["metadata"]["resourceVersion"]}
+    api.merge(SECRETS, owner.namespace, name, {"metadata": precondition, "data": _encoded(certificate)})
+    logger.info("renewed the certificate in the Secret %s", name)
+
+
+def _encoded(data: dict[str, bytes]) -> dict[str, str]:
+    return {key: base64.b64encode(value).decode() for key, value in data.items()}
 
 
 def _create(api: Api, owner: Owner, name: str, data: dict[str, bytes]) -> None:
@@ -69,7 +107,7 @@ def _create(api: Api, owner: Owner, name: str, data: dict[str, bytes]) -> None:
         "kind": SECRETS.kind,
         "metadata": metadata(owner, name, {**MANAGED_BY, **job_labels(owner)}),
         "type": "Opaque",
-        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+        "data": _encoded(data),
     }
     try:
         api.create(SECRETS, owner.namespace, manifest)
