@@ -79,23 +79,19 @@ class GoMissing(Exception):
 
 def build_missing(say: Callable[[str], None]) -> Path:
     """The folder with all programs; what is not in the cache is built (minutes). Raises CommandFailed, GoMissing."""
-    folder = cache() / f"kubernetes-{KUBERNETES}-helm-{HELM}-{_digest()}"
-    if (folder / "complete").exists():
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder / "lock"):
-        if (folder / "complete").exists():
-            return folder
-        go = find_go(say)
+    files = {built.name: cache() / f"{built.name}-{built.version}-{_digest(built)}" for built in _BUILT}
+    folder = cache() / f"programs-{hashlib.sha256(repr(files).encode()).hexdigest()[:8]}"
+    cache().mkdir(parents=True, exist_ok=True)
+    with _alone(cache() / "lock"):
         for built in _BUILT:
-            if not (folder / built.name).exists():
+            if not files[built.name].exists():
                 how_long = " (5 minutes on two cores, once)" if built.name == "kubernetes" else ""
                 say(f"building {built.name} {built.version}{how_long}")
-                _build(go, built, folder)
-        for program in _PROGRAMS:
+                _build(find_go(say), built, files[built.name])
+        folder.mkdir(exist_ok=True)
+        for name, file in {**files, **dict.fromkeys(_PROGRAMS, files["kubernetes"])}.items():
             with contextlib.suppress(FileExistsError):
-                (folder / program).symlink_to("kubernetes")
-        (folder / "complete").touch()
+                (folder / name).symlink_to(file)
     return folder
 
 
@@ -126,8 +122,8 @@ def link(programs: Path, folder: Path) -> None:
         (folder / name).symlink_to(programs / name)
 
 
-def _build(go: Path, built: Built, folder: Path) -> None:
-    unfinished = folder / f"{built.name}.new"
+def _build(go: Path, built: Built, file: Path) -> None:
+    unfinished = file.with_name(f"{file.name}.new")
     flags = " ".join(["-s", "-w", *(f"-X {variable}" for variable in built.variables)])
     run(
         *(go, "build", "-trimpath", "-mod=readonly", "-ldflags", flags, "-o", unfinished, built.package),
@@ -135,13 +131,15 @@ def _build(go: Path, built: Built, folder: Path) -> None:
         environment={"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"},
         timeout=3600,
     )
-    unfinished.rename(folder / built.name)
+    unfinished.rename(file)
 
 
-def _digest() -> str:
-    """Of all that decides what is built: the sources, the versions and the flags."""
-    state = hashlib.sha256(repr(_BUILT).encode())
-    for file in sorted(path for path in SOURCES.rglob("*") if path.is_file()):
+def _digest(built: Built) -> str:
+    """Of all that decides what is built: the versions of everything, the program's own source and its flags."""
+    state = hashlib.sha256(repr(built).encode())
+    own = SOURCES / built.package if built.package.startswith("./") else None
+    sources = [SOURCES / "go.mod", SOURCES / "go.sum", *(sorted(own.rglob("*.go")) if own else ())]
+    for file in sources:
         state.update(file.relative_to(SOURCES).as_posix().encode() + b"\0" + file.read_bytes())
     return state.hexdigest()[:8]
 
