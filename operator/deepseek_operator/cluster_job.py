@@ -142,6 +142,8 @@ class ClusterJob:
         self._look_at = time.monotonic() + OBSTACLE_SECONDS if inputs.obstacle is not None else float("inf")
         if self._executor is not None:
             self._executor.use(inputs)
+            if not self.status.finished:
+                around.ensure_secrets(self.owner)  # certificates are renewed in place
         return True
 
     def _refuse(self, item: Object, message: str) -> None:
