@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -93,8 +94,15 @@ def prove_full(store: LocalStore, disk: Path) -> None:
     large = {"theta": np.ones(1 << 20, np.float32)}
     first = write_part(store, "t1/step-1/span-0.safetensors", small, {})
     results: list[Part | StoreError] = []
+    told = threading.Event()
     writer = Writer(store, first_pause=0.001)
-    assert writer.submit(lambda s: write_part(s, "t1/step-2/span-0.safetensors", large, {}), results.append)
+
+    def done(result: Part | StoreError) -> None:
+        results.append(result)
+        told.set()
+
+    assert writer.submit(lambda s: write_part(s, "t1/step-2/span-0.safetensors", large, {}), done)
+    assert told.wait(20)  # what it wrote is gone again, before the rest is filled
     filler = fill(disk)
     assert writer.submit(lambda s: write_part(s, "t1/step-3/span-0.safetensors", small, {}), results.append)
     assert writer.close(timeout=20)
