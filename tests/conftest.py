@@ -1,5 +1,6 @@
 """What holds for every test: marks and time limits by folder, no state of the person who runs them."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -12,6 +13,10 @@ TIME_LIMITS = {"unit": 60, "integration": 300, "simulator": 300, "cluster": 600}
 
 MARKS = {"integration": pytest.mark.integration, "cluster": pytest.mark.cluster}
 """Every other folder is `unit`."""
+
+# Several jobs and test processes at once, each alone on the machine as far as it knows: their threads would spin
+# against one another. Before torch is imported, and inherited by members.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 # Under nohup, or in the background of a shell, these are ignored, and what tests start would inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -60,15 +60,17 @@ class Line:
 """
 """A task of a user's: 64 samples, 5 parameters, trained in no time."""
 SLOW_TALLY = """\
+import os
 import time
 from deepseek_runtime.tasks import tally
 
 class Tally(tally.Tally):
     def loss(self, model, batch):
-        time.sleep(0.005)
+        if not os.path.exists(os.environ.get("HURRY", "")):
+            time.sleep(0.005)
         return super().loss(model, batch)
 """
-"""tally at 200 steps a second a worker at most: a test has time to act. `task: mine:Tally`."""
+"""tally at 200 steps a second a worker at most, until `Jobs.hurry`: a test has time to act. `task: mine:Tally`."""
 
 
 class Jobs:
@@ -78,6 +80,8 @@ class Jobs:
         self.root = root
         self.state = root / "jobs"
         self.folders: dict[str, StateFolder] = {}
+        self.hurrying = root / "hurry"
+        """HURRY of the jobs' environment."""
 
     def write(self, name: str, spec: Mapping[str, Any]) -> Path:
         """The manifest of job `name`."""
@@ -117,6 +121,15 @@ class Jobs:
         }
         self.folders[name] = StateFolder(self.state / name)
         return launch.start(self.write(name, whole), self.state, timing=timing, resume=resume)
+
+    def start_slowly(self, steps: int, **more: Any) -> StateFolder:
+        """SLOW_TALLY, 1,024 samples."""
+        training = {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": steps}
+        return self.start(training, code=SLOW_TALLY, **more)
+
+    def hurry(self) -> None:
+        """The test has done what it wanted: slow jobs are slow no more."""
+        self.hurrying.touch()
 
     def end(self) -> None:
         for folder in self.folders.values():

@@ -11,6 +11,6 @@ KINDS = ["kill-worker", "cut-link", "kill-server", "kill-etcd", "scale-workers",
 
 @pytest.mark.timeout(280)
 def test_each_sample_counts_once_whoever_is_killed(tmp_path: Path) -> None:
-    outcome = run(77, "topk", KINDS, tmp_path, steps=6_000)
+    outcome = run(77, "topk", KINDS, tmp_path, steps=4_000)
     assert outcome.violations == []
     assert outcome.kinds == KINDS

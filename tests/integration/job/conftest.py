@@ -9,9 +9,8 @@ from builders.real_jobs import Jobs
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     """Whatever a test starts is gone after it."""
-    # Several jobs at once, each alone on the machine as far as it knows: their threads would spin against one another.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     made = Jobs(tmp_path)
+    monkeypatch.setenv("HURRY", str(made.hurrying))
     try:
         yield made
     finally:

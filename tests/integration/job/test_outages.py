@@ -5,8 +5,6 @@ import time
 
 from builders.real_jobs import (
     QUICK,
-    SLOW_TALLY,
-    TALLY,
     Jobs,
     condition,
     ended,
@@ -27,14 +25,14 @@ from deepseek_operator.state_folder import StateFolder
 
 def slowly(jobs: Jobs, steps: int) -> StateFolder:
     """Two servers, two workers, about 200 steps a second at most: time to act in. Returns when it trains."""
-    training = {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": steps}
-    folder = jobs.start(training, code=SLOW_TALLY, servers=2, workers=2, checkpoint={"everySteps": 200, "keep": 2})
+    folder = jobs.start_slowly(steps, servers=2, workers=2, checkpoint={"everySteps": 200, "keep": 2})
     until(folder, lambda s: step_of(s) >= 40 and len(s.members) == 4 and all(m.phase == "running" for m in s.members))
     return folder
 
 
-def exact(folder: StateFolder) -> None:
-    """It has succeeded, and each sample counts exactly once."""
+def exact(jobs: Jobs, folder: StateFolder) -> None:
+    """It succeeds, and each sample counts exactly once."""
+    jobs.hurry()
     status = ended(folder)
     assert (status.phase, status.exit_code) == ("Succeeded", 0), told(folder)
     assert violations(folder, dense=True) == []
@@ -57,7 +55,7 @@ def test_etcd_away_for_a_while(jobs: Jobs) -> None:
     status = until(folder, reached(step_of(before) + 400))
     assert pids(status) == pids(before)
     assert status.term.number == 1
-    exact(folder)
+    exact(jobs, folder)
     assert folder.status().restarts_total == 0
 
 
@@ -71,7 +69,7 @@ def test_etcd_emptied(jobs: Jobs) -> None:
     status = until(folder, reached(step_of(status) + 100))
     assert (status.term.number, status.opened, status.restarts_total) == (1, 1, 0)
     assert condition(status, "Running")[0]
-    exact(folder)
+    exact(jobs, folder)
     last = folder.status()
     assert last.restarts_total == 0
     assert not [r for r in last.recoveries if r.role != "etcd"]
@@ -91,7 +89,7 @@ def test_a_worker_paused_and_woken(jobs: Jobs) -> None:
     signal_to(paused, signal.SIGCONT)
     status = until(folder, lambda s: s.progress is not None and s.progress.workers == 2 and step_of(s) > step + 100)
     assert pids(status) == pids(before)
-    exact(folder)
+    exact(jobs, folder)
     assert folder.status().restarts_total == 0
 
 
@@ -108,7 +106,7 @@ def test_a_server_paused_and_woken(jobs: Jobs) -> None:
     status = until(folder, reached(step_of(before) + 100))
     assert pids(status) == pids(before)
     assert status.term.number == 1
-    exact(folder)
+    exact(jobs, folder)
 
 
 def test_a_killed_supervisor_is_followed_by_one_that_adopts(jobs: Jobs) -> None:
@@ -129,7 +127,7 @@ def test_a_killed_supervisor_is_followed_by_one_that_adopts(jobs: Jobs) -> None:
     assert pids(status) == pids(before)
     assert etcd_pid(folder) == etcd
     assert (status.term.number, status.restarts_total) == (1, 0)
-    exact(folder)
+    exact(jobs, folder)
 
 
 def test_members_asked_to_leave_by_somebody_else(jobs: Jobs) -> None:
@@ -145,4 +143,4 @@ def test_members_asked_to_leave_by_somebody_else(jobs: Jobs) -> None:
     after = pids(status)
     assert {seat for seat, pid in before.items() if after[seat] != pid} == {("worker", 1), ("server", 1)}
     assert status.opened == 2
-    exact(folder)
+    exact(jobs, folder)

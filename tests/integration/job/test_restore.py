@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from builders.real_jobs import LINE, SLOW_TALLY, TALLY, Jobs, ended, events, reached, step_of, told, until
+from builders.real_jobs import LINE, TALLY, Jobs, ended, events, reached, step_of, told, until
 from chaos.check import violations
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.state_folder import StateFolder
@@ -19,10 +19,9 @@ def succeeded(folder: StateFolder) -> JobStatus:
 
 
 def test_stopped_and_resumed_with_other_numbers_of_servers(jobs: Jobs) -> None:
-    training = {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 1200}
     steps = 0
     for servers in (2, 1, 3):
-        folder = jobs.start(training, code=SLOW_TALLY, servers=servers, workers=2, resume=steps > 0)
+        folder = jobs.start_slowly(1200, servers=servers, workers=2, resume=steps > 0)
         if servers == 3:
             break
         until(folder, reached(steps + 200))
@@ -30,6 +29,7 @@ def test_stopped_and_resumed_with_other_numbers_of_servers(jobs: Jobs) -> None:
         status = ended(folder)
         assert (status.phase, status.exit_code) == ("Suspended", None), told(folder)
         steps = step_of(status)
+    jobs.hurry()
     status = succeeded(folder)
     assert status.term.number == 3
     assert f"term 3: 3 servers, from checkpoint of step {steps}" in events(status, "TermOpened")

@@ -12,7 +12,6 @@ import pytest
 
 from builders.real_jobs import (
     LINE,
-    SLOW_TALLY,
     TALLY,
     Jobs,
     condition,
@@ -98,9 +97,8 @@ def test_storage_with_which_nothing_can_begin(jobs: Jobs, subtests: pytest.Subte
 
 def test_a_full_disk_costs_checkpoints_and_nothing_else(jobs: Jobs, tmp_path: Path) -> None:
     with disk(tmp_path / "disk", 8) as mounted:
-        folder = jobs.start(
-            {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 2400},
-            code=SLOW_TALLY,
+        folder = jobs.start_slowly(
+            2400,
             workers=2,
             checkpoint={"everySteps": 200, "keep": 2, "storage": {"uri": str(mounted / "checkpoints")}},
         )
@@ -124,19 +122,20 @@ def test_a_full_disk_costs_checkpoints_and_nothing_else(jobs: Jobs, tmp_path: Pa
         again = until(folder, lambda s: s.progress is not None and s.progress.checkpoint not in (None, newest, saved))
         assert not condition(again, "Degraded")[0]
         assert pids(again) == pids(status)
+        jobs.hurry()
         last = ended(folder)
         assert (last.phase, last.restarts_total) == ("Succeeded", 0), told(folder)
 
 
 def test_a_full_disk_at_the_end_is_waited_for_and_said(jobs: Jobs, tmp_path: Path) -> None:
     with disk(tmp_path / "disk", 8) as mounted:
-        folder = jobs.start(
-            {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 400},
-            code=SLOW_TALLY,
+        folder = jobs.start_slowly(
+            400,
             checkpoint={"everySteps": 1000, "storage": {"uri": str(mounted / "checkpoints")}},
         )
         until(folder, reached(40))
         filler = fill(mounted)
+        jobs.hurry()
         status = until(folder, lambda s: condition(s, "Blocked")[0])
         assert step_of(status) == 400
         assert condition(status, "Blocked")[1] == "CheckpointFailed"
@@ -152,9 +151,8 @@ def test_a_full_disk_at_the_end_is_waited_for_and_said(jobs: Jobs, tmp_path: Pat
 def test_a_full_disk_under_everything(jobs: Jobs) -> None:
     """Logs, status, journals and etcd too: nobody is restarted but etcd, and all goes on when there is space."""
     with disk(jobs.state, 300) as mounted:
-        folder = jobs.start(
-            {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 3000},
-            code=SLOW_TALLY,
+        folder = jobs.start_slowly(
+            3000,
             servers=2,
             workers=2,
             checkpoint={"everySteps": 200, "keep": 2},
@@ -171,6 +169,7 @@ def test_a_full_disk_under_everything(jobs: Jobs) -> None:
             (place / "filler").unlink()
         status = until(folder, reached(step_of(folder.status()) + 200))
         assert pids(status) == pids(before)
+        jobs.hurry()
         last = ended(folder)
         assert (last.phase, last.restarts_total) == ("Succeeded", 0), told(folder)
         assert violations(folder, dense=True) == []
@@ -180,11 +179,9 @@ def test_a_store_that_goes_away_and_comes_back(jobs: Jobs, tmp_path: Path) -> No
     """Without it nothing is saved, and nobody can go back: said each time, and made up for."""
     port = closed_port()
     who = f"{USER}:{quote(PASSWORD)}@127.0.0.1:{port}"
-    training = {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 2000}
     with webdav_server(tmp_path / "store", port):
-        folder = jobs.start(
-            training,
-            code=SLOW_TALLY,
+        folder = jobs.start_slowly(
+            2000,
             servers=2,
             workers=2,
             checkpoint={"everySteps": 200, "keep": 2, "storage": {"uri": f"webdav://{who}/jobs/tally"}},
@@ -201,6 +198,7 @@ def test_a_store_that_goes_away_and_comes_back(jobs: Jobs, tmp_path: Path) -> No
     assert PASSWORD not in folder.status_file.read_text()
     with webdav_server(tmp_path / "store", port):
         status = until(folder, lambda s: s.opened == 2)
+        jobs.hurry()
         last = ended(folder)
         assert (last.phase, last.exit_code) == ("Succeeded", 0), told(folder)
         assert saved.progress is not None
@@ -231,17 +229,17 @@ def damage(folder: StateFolder, how: str) -> int:
 
 def test_damaged_checkpoints_are_passed_over(jobs: Jobs, subtests: pytest.Subtests) -> None:
     """The one before is taken, and that is said. Without any, beginning anew in silence would lose what was trained."""
-    training = {**TALLY, "task": "mine:Tally", "args": {"samples": 1024}, "steps": 2000}
     ways = ("a flipped byte", "half an index", "nothing but damage")
 
     def start(how: str, **more: Any) -> StateFolder:
         every = {"everySteps": 100, "keep": 3}
-        return jobs.start(training, name=how.replace(" ", "-"), code=SLOW_TALLY, servers=2, checkpoint=every, **more)
+        return jobs.start_slowly(2000, name=how.replace(" ", "-"), servers=2, checkpoint=every, **more)
 
     folders = {how: start(how) for how in ways}
     for folder in folders.values():
         until(folder, lambda s: s.progress and s.progress.checkpoint and s.progress.checkpoint.step >= 200)
         folder.request_stop()
+    jobs.hurry()
     damaged = {}
     for how, folder in folders.items():
         assert ended(folder).phase == "Suspended", told(folder)
