@@ -98,7 +98,7 @@ def test_a_volume_for_many_is_seen_from_both_nodes(cluster: Cluster, namespace: 
             found = cluster.get("pod", node, f"--namespace={namespace}")
             container = found["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
             main = cluster.nodes[node].processes(container)[0]
-            assert Path(f"/proc/{main}/root/shared/letter").read_text() == "hello"
+            assert Path("/proc", str(main), "root", "shared", "letter").read_text() == "hello"
     finally:
         cluster.kubectl("delete", "pod", "--all", f"--namespace={namespace}", "--timeout=60s")
         cluster.kubectl("delete", "persistentvolume", name, "--wait=false")
