@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from kubernetes.client import Configuration
 
+from deepseek_operator.certificates import Authority, CertificateError, Pair
 from deepseek_operator.cluster_job import Around
 from deepseek_operator.cluster_jobs import ClusterJobs
 from deepseek_operator.etcd_sweep import EtcdKeys
@@ -67,6 +68,17 @@ def etcd_tls(settings: Settings) -> TlsFiles | None:
     return TlsFiles.of(EtcdTls(), settings.etcd_certificates) if settings.etcd_certificates else None
 
 
+def etcd_authority(settings: Settings) -> Authority | None:
+    """What signs the certificates of jobs; None: it is not ours, or etcd asks for none. Raises CannotOperate."""
+    folder = settings.etcd_certificates
+    if folder is None or not (folder / "ca.key").is_file():
+        return None
+    try:
+        return Authority(Pair((folder / "ca.crt").read_bytes(), (folder / "ca.key").read_bytes()))
+    except (CertificateError, OSError) as error:
+        raise CannotOperate(f"the authority in {folder} cannot be used: {error}") from error
+
+
 class Operator:
     def __init__(self, settings: Settings, cluster: Callable[[], Configuration], end: Callable[[str], None]) -> None:
         """end: called with the reason when this replica cannot go on. Raises CannotOperate and kube.NoCluster."""
@@ -88,6 +100,7 @@ class Operator:
             lost=end,
         )
         self._tls = etcd_tls(settings)
+        self._authority = etcd_authority(settings)
         self._keys = EtcdKeys(settings.etcd, self._tls, settings.install)
         self._jobs = ClusterJobs(self._world, self._queue, self._forget, settings.workers)
         self._metrics = Metrics(self._jobs.shown, self._queue.__len__, self._leadership.valid)
@@ -156,7 +169,7 @@ class Operator:
             ring=self._queue.add,
             tell=lambda owner, event: self._recorder.tell(About(owner.namespace, owner.name, owner.uid), event),
             membership=self._membership,
-            ensure_secrets=lambda owner: ensure_secrets(self._api, owner),
+            ensure_secrets=lambda owner: ensure_secrets(self._api, owner, self._authority),
         )
         self._jobs.begin(around, self._metrics)
         self._sweep()
@@ -169,6 +182,14 @@ class Operator:
             etcd=settings.etcd,
             etcd_tls=self._tls is not None,
             store_uri=settings.store_uri,
+            store_key=settings.store_key.read_bytes() if settings.store_key is not None else b"",
+            store_ca=settings.store_ca.read_text() if settings.store_ca is not None else "",
+            pull_policy=settings.pull_policy,
+            pull_secrets=settings.pull_secrets,
+            run_as=settings.run_as,
+            node_lost_seconds=settings.node_lost_seconds,
+            network_policies=settings.network_policies,
+            open_ports=settings.open_ports,
         )
 
     def _membership(self, owner: Owner, changed: Callable[[], None]) -> Membership:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from deepseek_operator.executors.render.settings import USER
+
 PREFIX = "DSJ_OPERATOR_"
 
 
@@ -29,9 +31,17 @@ class Settings:
     install: str = "default"
     identity: str = ""
     image: str = ""
+    pull_policy: str = ""
+    pull_secrets: tuple[str, ...] = ()
+    run_as: int | None = USER
+    node_lost_seconds: int = 15
+    network_policies: bool = True
+    open_ports: tuple[int, ...] = (80, 443)
     etcd: tuple[str, ...] = ("127.0.0.1:2379",)
     etcd_certificates: Path | None = None
     store_uri: str = ""
+    store_key: Path | None = None
+    store_ca: Path | None = None
     workers: int = 8
     requests_per_second: float = 50.0
     progress_per_second: float = 20.0
@@ -52,9 +62,18 @@ HELP = {
     "install": "name of this installation: of its Lease, and of its part of etcd",
     "identity": "what this replica is called in the Lease; in pods the pod's uid; empty: one for this process alone",
     "image": "image of members whose job names none",
+    "pull_policy": "when members' images are pulled: Always, IfNotPresent or Never; empty: as Kubernetes has it",
+    "pull_secrets": "Secrets in the jobs' namespaces that open registries, separated by commas",
+    "run_as": "user and group of members, a number; empty: as the image or the namespace says",
+    "node_lost_seconds": "how long members stay bound to a node that says nothing",
+    "network_policies": "true or false: whether each job gets a NetworkPolicy",
+    "open_ports": "to which ports members may talk anywhere, beside DNS, etcd and the storage; separated by commas",
     "etcd": "host:port of each etcd member, separated by commas",
-    "etcd_certificates": "folder with ca.crt, tls.crt and tls.key for etcd; empty: etcd is spoken to in the clear",
+    "etcd_certificates": "folder with ca.crt, tls.crt and tls.key for etcd, and ca.key to sign the jobs' own; "
+    "empty: etcd is spoken to in the clear",
     "store_uri": "where checkpoints go of jobs that name no storage: an fsspec URI that every pod reaches",
+    "store_key": "file with the key from which passwords for the store are made; empty: it asks for none",
+    "store_ca": "file with the certificates that vouch for the store; empty: the usual ones",
     "workers": "how many jobs are looked at at the same time",
     "requests_per_second": "most requests to the API server, watches and the Lease aside",
     "progress_per_second": "most writes that only tell progress, of all jobs together",
@@ -107,7 +126,9 @@ def process_identity() -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -153,6 +174,37 @@ def _folder(text: str, source: str) -> Path | None:
     return path
 
 
+def _file(text: str, source: str) -> Path | None:
+    if not text:
+        return None
+    if not Path(text).is_file():
+        raise SettingsError(f"{source}: there is no file {text}: mount the Secret that has it")
+    return Path(text)
+
+
+def _secrets(text: str, source: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", name):
+            raise SettingsError(f"{source}: {name!r} is no name of a Secret: small letters, digits, '-' and '.'")
+    return names
+
+
+def _ports(text: str, source: str) -> tuple[int, ...]:
+    port = _count(1, 65535)
+    return tuple(port(part.strip(), source) for part in text.split(",") if part.strip())
+
+
+def _user(text: str, source: str) -> int | None:
+    return _count(1, 2**31 - 1)(text, source) if text else None
+
+
+def _switch(text: str, source: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise SettingsError(f"{source}: {text!r}: true or false")
+    return text.lower() == "true"
+
+
 def _count(least: int, most: int) -> Callable[[str, str], int]:
     def read(text: str, source: str) -> int:
         if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
@@ -188,9 +240,17 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "install": _install,
     "identity": _text,
     "image": _text,
+    "pull_policy": lambda text, source: _one_of("Always", "IfNotPresent", "Never")(text, source) if text else "",
+    "pull_secrets": _secrets,
+    "run_as": _user,
+    "node_lost_seconds": _count(0, 86_400),
+    "network_policies": _switch,
+    "open_ports": _ports,
     "etcd": _endpoints,
     "etcd_certificates": _folder,
     "store_uri": _text,
+    "store_key": _file,
+    "store_ca": _file,
     "workers": _count(1, 256),
     "requests_per_second": _amount,
     "progress_per_second": _amount,
