@@ -1,9 +1,11 @@
 {{/* Pod and container settings that Pod Security `restricted` asks for. */}}
 {{- define "dsj.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+{{- with .Values.runAsUser }}
+runAsUser: {{ . | int64 }}
+runAsGroup: {{ . | int64 }}
+fsGroup: {{ . | int64 }}
+{{- end }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
@@ -22,7 +24,7 @@ capabilities: {drop: [ALL]}
 {{- with concat $root.Values.imagePullSecrets (default (list) ($root.Values.global).imagePullSecrets) }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ kindIs "string" . | ternary . .name }}
+  - name: {{ if kindIs "string" . }}{{ . }}{{ else }}{{ .name }}{{ end }}
   {{- end }}
 {{- end }}
 {{- with $values.priorityClassName }}
