@@ -1,4 +1,4 @@
-"""Keys in etcd whose job is gone: found at the start, and now and then, for there are no finalizers.
+"""Keys, users and roles in etcd whose job is gone: found at the start, and now and then, for there are no finalizers.
 
 Nothing is deleted on suspicion: keys are listed first, jobs afterwards, so a job that has keys and is not listed was
 deleted, and whoever lists only some namespaces sweeps only these.
@@ -7,6 +7,7 @@ deleted, and whoever lists only some namespaces sweeps only these.
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from deepseek_operator.etcd_access import EtcdAccess
 from deepseek_operator.executors.render.parts import Owner
 from deepseek_runtime.contract.keys import JobKeys
 from deepseek_runtime.membership.connection import Connection
@@ -18,23 +19,28 @@ CALL_SECONDS = 10.0
 
 
 class EtcdKeys:
-    """This installation's part of etcd. Methods raise Unavailable."""
+    """This installation's part of etcd. access: None where all jobs share a user. Methods raise Unavailable."""
 
-    def __init__(self, endpoints: Sequence[str], tls: TlsFiles | None, install: str) -> None:
+    def __init__(
+        self, endpoints: Sequence[str], tls: TlsFiles | None, install: str, access: EtcdAccess | None = None
+    ) -> None:
         self._connection = Connection(endpoints, CALL_SECONDS, tls)
         self._install = install
+        self._access = access
 
     def close(self) -> None:
         self._connection.close()
 
     def forget(self, owner: Owner) -> None:
+        if self._access is not None:
+            self._access.forget(owner)  # first: nobody writes the keys again
         keys = JobKeys.of(self._install, owner.namespace, owner.name, owner.uid)
         self._connection.delete_all(keys.prefix)
 
     def owners(self) -> set[Owner]:
-        """Whose keys there are."""
+        """Whose keys, or role, there are."""
         root = JobKeys.root(self._install)
-        found = set()
+        found = self._access.owners() if self._access is not None else set()
         for entry in self._connection.list(root).entries:
             parts = entry.key.removeprefix(root).split("/")
             if len(parts) > 3:

@@ -11,6 +11,7 @@ contents.py      View, and how it follows from keys, values and revisions (pure)
 watching.py      one loop: list, watch from that revision, start again on any doubt
 registering.py   the member's key under a lease, kept through whatever happens to etcd
 job.py           Membership: the above together, and the fenced writes
+access.py        users and roles; an administrator's alone, and not imported by members
 
 Why the generated stubs of `pyetcd` (etcd-sdk-python) on grpc channels of ours, and not its client: one slow call marks
 its endpoint as failed for 300 s; after an error it forgets its watcher, which goes on delivering beside the new one; a

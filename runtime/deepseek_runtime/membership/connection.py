@@ -1,4 +1,4 @@
-"""etcd's KV, Lease and Watch on a grpc channel of ours: bounded calls, quick reconnects, nothing left after close.
+"""etcd on a grpc channel of ours: bounded calls, quick reconnects, nothing left after close.
 
 One channel at a time, to one endpoint; the next endpoint is tried when this one is silent or refuses. etcd 3.4 or newer
 (progress requests). A channel keeps the certificates it was made with, so one that fails is dropped when the files hold
@@ -19,6 +19,8 @@ from deepseek_runtime.membership.tls import TlsError, TlsFiles
 
 RECONNECT_MS = 250
 """Longest wait of grpc between two attempts to connect."""
+_TRIES = 5
+"""Attempts of a call that met a change of users or roles: each change, of any job, makes etcd refuse it unread."""
 
 _CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -160,6 +162,7 @@ class _Channel:
         self.kv = etcdrpc.KVStub(self._channel)
         self.lease = etcdrpc.LeaseStub(self._channel)
         self.watch = etcdrpc.WatchStub(self._channel).Watch
+        self.auth = etcdrpc.AuthStub(self._channel)
         # One question, one answer and the end is a valid use of this stream, and needs no thread of its own.
         self.keep_alive = self._channel.unary_unary(
             "/etcdserverpb.Lease/LeaseKeepAlive",
@@ -226,7 +229,7 @@ class Connection:
     def list(self, prefix: str, revision: int = 0) -> Listing:
         """What stands under `prefix` now, or stood at `revision`. Raises Compacted when that is forgotten."""
         start = prefix.encode()
-        answer = self._call(
+        answer = self.ask(
             lambda channel: channel.kv.Range,
             etcdrpc.RangeRequest(key=start, range_end=prefix_end(start), revision=revision),
         )
@@ -235,7 +238,7 @@ class Connection:
 
     def get(self, key: str) -> Entry | None:
         """A linearizable read."""
-        answer = self._call(lambda channel: channel.kv.Range, etcdrpc.RangeRequest(key=key.encode()))
+        answer = self.ask(lambda channel: channel.kv.Range, etcdrpc.RangeRequest(key=key.encode()))
         return _entry(answer.kvs[0]) if answer.kvs else None
 
     def put(
@@ -244,7 +247,7 @@ class Connection:
         """Writes if all conditions hold, in one transaction; otherwise (False, what `read`, or `key`, holds)."""
         put = etcdrpc.PutRequest(key=key.encode(), value=value, lease=lease)
         look = etcdrpc.RangeRequest(key=(read or key).encode())
-        answer = self._call(
+        answer = self.ask(
             lambda channel: channel.kv.Txn,
             etcdrpc.TxnRequest(
                 compare=list(conditions),
@@ -259,27 +262,27 @@ class Connection:
 
     def delete(self, key: str) -> bool:
         """Whether there was something to delete."""
-        answer = self._call(lambda channel: channel.kv.DeleteRange, etcdrpc.DeleteRangeRequest(key=key.encode()))
+        answer = self.ask(lambda channel: channel.kv.DeleteRange, etcdrpc.DeleteRangeRequest(key=key.encode()))
         return bool(answer.deleted)
 
     def delete_all(self, prefix: str) -> None:
         start = prefix.encode()
-        self._call(
+        self.ask(
             lambda channel: channel.kv.DeleteRange,
             etcdrpc.DeleteRangeRequest(key=start, range_end=prefix_end(start)),
         )
 
     def grant(self, ttl: int) -> int:
         """A new lease of `ttl` seconds (etcd raises it to its least, 2 s by default)."""
-        return int(self._call(lambda channel: channel.lease.LeaseGrant, etcdrpc.LeaseGrantRequest(TTL=ttl)).ID)
+        return int(self.ask(lambda channel: channel.lease.LeaseGrant, etcdrpc.LeaseGrantRequest(TTL=ttl)).ID)
 
     def keep_alive(self, lease: int) -> bool:
         """False: etcd does not know the lease (any more)."""
-        answer = self._call(lambda channel: channel.keep_alive, etcdrpc.LeaseKeepAliveRequest(ID=lease))
+        answer = self.ask(lambda channel: channel.keep_alive, etcdrpc.LeaseKeepAliveRequest(ID=lease))
         return bool(answer.TTL > 0)
 
     def revoke(self, lease: int) -> None:
-        self._call(lambda channel: channel.lease.LeaseRevoke, etcdrpc.LeaseRevokeRequest(ID=lease))
+        self.ask(lambda channel: channel.lease.LeaseRevoke, etcdrpc.LeaseRevokeRequest(ID=lease))
 
     def refresh(self) -> None:
         """After a failure: drops the connection if its certificates were renewed, for a reconnect would use the old."""
@@ -305,17 +308,22 @@ class Connection:
                     raise Unavailable(f"etcd at {self.endpoint}: {error}") from error
             return self._channel
 
-    def _call(self, method: Callable[[_Channel], Any], request: Any) -> Any:
-        channel = self._open()
-        try:
-            return method(channel)(request, timeout=self._timeout)
-        except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                self.refresh()
-            raise _unavailable(error, channel.endpoint) from error
-        except ValueError as error:
-            # grpc's way to say that another thread closed the channel.
-            raise Unavailable(f"etcd at {channel.endpoint}: the connection was closed") from error
+    def ask(self, method: Callable[[_Channel], Any], request: Any) -> Any:
+        """One call, one answer. For this package."""
+        for tries_left in reversed(range(_TRIES)):
+            channel = self._open()
+            try:
+                return method(channel)(request, timeout=self._timeout)
+            except grpc.RpcError as error:
+                if tries_left and _refused_unread(error):
+                    continue
+                if error.code() is grpc.StatusCode.UNAVAILABLE:
+                    self.refresh()
+                raise _unavailable(error, channel.endpoint) from error
+            except ValueError as error:
+                # grpc's way to say that another thread closed the channel.
+                raise Unavailable(f"etcd at {channel.endpoint}: the connection was closed") from error
+        raise AssertionError("the last try returns or raises")
 
 
 def prefix_end(prefix: bytes) -> bytes:
@@ -342,6 +350,11 @@ def _batch(answer: Any) -> Batch:
         if entry is not None:
             changes.append(entry.key if event.type == event.DELETE else entry)
     return Batch(answer.header.cluster_id, answer.header.revision, tuple(changes), newest)
+
+
+def _refused_unread(error: Any) -> bool:
+    said = error.details() or ""
+    return said.endswith(("revision in header is old", "revision of auth store is old"))
 
 
 def _unavailable(error: Any, endpoint: str) -> Unavailable:
