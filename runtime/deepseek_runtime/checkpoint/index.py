@@ -63,13 +63,10 @@ class Index(Record):
     job: str = ""
     term: Count
     step: Count
-    branch: Count = 0
     parent: Step | None = None
     """The checkpoint before it on its lineage: for people; what to restore is decided by the bases."""
     created: str = ""
     """RFC 3339, UTC."""
-    seconds: float = 0.0
-    """The job's age."""
     space: dict[str, Any]
     """Space.to_json()."""
     aliases: dict[str, str] = {}
@@ -80,14 +77,11 @@ class Index(Record):
     moments: StoredFile | None = None
     loss_scale: float | None = None
     """The lowest of all workers."""
-    loss_guard: dict[str, Any] | None = None
     samples: Count
     batch_size: Count = 0
     local_steps: Count = 0
     seed: Count = 0
     steps_total: Count = 0
-    ranges_done: Count = 0
-    ranges_skipped: Count = 0
 
     @property
     def name(self) -> Step:
