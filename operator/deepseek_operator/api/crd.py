@@ -4,8 +4,9 @@ Under FOLDER it writes crds/deepseekjobs.yaml, for `kubectl apply`, and the same
 then upgrades (it never upgrades what lies in a chart's own crds/) and never deletes.
 """
 
+import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +175,15 @@ def files() -> dict[Path, str]:
     return {CRD_FILE: crd_text(), TEMPLATE_FILE: template_text()}
 
 
-def main(arguments: list[str]) -> int:
-    """`[--check] FOLDER`: writes the files, or says which of them differ; the exit code."""
-    root = Path(arguments[-1])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the files, or says which of them differ; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m deepseek_operator.api.crd", description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file differs")
+    parser.add_argument("root", type=Path, help="top folder of the checkout")
+    options = parser.parse_args(arguments)
+    root: Path = options.root
     stale = [path for path, text in files().items() if not (root / path).is_file() or (root / path).read_text() != text]
-    if "--check" in arguments:
+    if options.check:
         if stale:
             print(f"not as the models are: {', '.join(map(str, stale))}; run make crds", file=sys.stderr)  # noqa: T201
         return 1 if stale else 0
@@ -189,4 +194,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
