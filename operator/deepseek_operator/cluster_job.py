@@ -20,6 +20,7 @@ from deepseek_operator.executors.cluster import ClusterExecutor
 from deepseek_operator.executors.inputs import Inputs, inputs_of, look
 from deepseek_operator.executors.render.parts import Owner
 from deepseek_operator.executors.render.settings import Rendering
+from deepseek_operator.isolation import with_isolation
 from deepseek_operator.kube import JOBS, Api, Object
 from deepseek_operator.loop import Round, Stale
 from deepseek_operator.reconcile.intent import Intent
@@ -31,6 +32,8 @@ from deepseek_runtime.membership import Membership
 
 logger = logging.getLogger(__name__)
 
+RENEWAL_SECONDS = 3600.0
+"""How often it is looked whether certificates are to be renewed: they last for months more then."""
 OBSTACLE_SECONDS = 10.0
 """How often it is looked whether what kept a job from starting is gone: claims and ConfigMaps are not watched."""
 
@@ -39,7 +42,8 @@ OBSTACLE_SECONDS = 10.0
 class Around:
     """What a job's rounds need of the operator.
 
-    ensure_secrets: what members authenticate with is there afterwards; raises ApiError.
+    ensure_secrets: what members authenticate with is there afterwards; renew: what of it does not last is made anew.
+    Both raise ApiError. isolated: whether jobs are kept apart in etcd.
     """
 
     api: Api
@@ -51,6 +55,8 @@ class Around:
     tell: Callable[[Owner, JobEvent], None]
     membership: Callable[[Owner, Callable[[], None]], Membership]
     ensure_secrets: Callable[[Owner], None]
+    renew: Callable[[Owner], None]
+    isolated: bool
 
 
 class ClusterJob:
@@ -71,6 +77,7 @@ class ClusterJob:
         self._read_of = -1
         """metadata.generation of what was last read."""
         self._look_at = float("inf")
+        self._renew_at = float("inf")
 
     @property
     def status(self) -> JobStatus:
@@ -104,6 +111,9 @@ class ClusterJob:
             self.close()
             return self._time_to_live(self._inputs.job)
         rounds = self._open(self._inputs)
+        if time.monotonic() >= self._renew_at and not self.status.finished:
+            self._renew_at = time.monotonic() + RENEWAL_SECONDS
+            self._around.renew(self.owner)
         try:
             _, due = rounds.once(intent)
         except Stale as why:
@@ -188,6 +198,8 @@ class ClusterJob:
         around, status = self._around, self._writer.stored
         if not status.finished:
             around.ensure_secrets(self.owner)
+        self._renew_at = time.monotonic() + RENEWAL_SECONDS
+        told = with_isolation(status, around.isolated)
         self._membership = around.membership(self.owner, self._ring)
         self._membership.start()
         self._executor = ClusterExecutor(
@@ -201,9 +213,10 @@ class ClusterJob:
             executor=self._executor,
             etcd=self._membership,
             save=self._writer.save,
-            status=status,
+            status=told,
             tell=self._tell,
         )
+        self._round.unsaved = told is not status
         return self._round
 
     def _tell(self, events: Iterable[JobEvent]) -> None:

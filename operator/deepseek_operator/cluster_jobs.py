@@ -18,7 +18,7 @@ from deepseek_operator.loop import NotSaved, Queue
 from deepseek_operator.metrics import JobShown, Metrics
 from deepseek_operator.status_writer import StatusUnreadable
 from deepseek_operator.world import World, uid
-from deepseek_runtime.membership import Unavailable
+from deepseek_runtime.membership import TlsError, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class ClusterJobs:
                 due = kept.job.tend(item)
             kept.failures = 0
             return due
-        except (ApiError, NotSaved, StatusUnreadable) as error:
+        except (ApiError, NotSaved, StatusUnreadable, TlsError) as error:
             outcome = type(error).__name__
             logger.warning("%s", error)
             return self._later(kept)

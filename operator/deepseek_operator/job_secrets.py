@@ -7,6 +7,8 @@ renewed in place: members read it anew when they connect.
 import base64
 import binascii
 import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives import serialization
@@ -49,25 +51,52 @@ def job_keys() -> dict[Role, dict[str, bytes]]:
     return {role: {**public, f"{role}.secret": pair[1] + b"\n"} for role, pair in pairs.items()}
 
 
-def etcd_certificate(authority: Authority, owner: Owner) -> dict[str, bytes]:
-    """Who etcd takes the job's members for: the job's uid."""
-    pair = authority.client(owner.uid, years(1))
-    return {"ca.crt": authority.certificate, "tls.crt": pair.certificate, "tls.key": pair.key}
+@dataclass(frozen=True, slots=True)
+class OwnCertificates:
+    """Each job gets certificates of its own, by which etcd takes its members for the job's uid."""
+
+    authority: Authority
+
+    def issue(self, owner: Owner) -> Mapping[str, bytes]:
+        pair = self.authority.client(owner.uid, years(1))
+        return {"ca.crt": self.authority.certificate, "tls.crt": pair.certificate, "tls.key": pair.key}
+
+    def good(self, held: Mapping[str, bytes]) -> bool:
+        """Whether it is of this authority, and good for long enough."""
+        try:
+            due = renewal_due(held.get("tls.crt", b""), datetime.now(UTC))
+        except CertificateError:
+            return False
+        return not due and "tls.key" in held and held.get("ca.crt") == self.authority.certificate
 
 
-def ensure_secrets(api: Api, owner: Owner, authority: Authority | None = None) -> None:
-    """Both are there afterwards, of one making. authority: of etcd's clients; None: etcd asks for no certificates.
+@dataclass(frozen=True, slots=True)
+class SharedCertificate:
+    """All jobs get the one that the operator was given, for it cannot sign any. read: ca.crt, tls.crt, tls.key now."""
+
+    read: Callable[[], tuple[bytes, bytes, bytes]]
+
+    def issue(self, owner: Owner) -> Mapping[str, bytes]:
+        return dict(zip(("ca.crt", "tls.crt", "tls.key"), self.read(), strict=True))
+
+    def good(self, held: Mapping[str, bytes]) -> bool:
+        return (held.get("ca.crt"), held.get("tls.crt"), held.get("tls.key")) == self.read()
+
+
+Certificates = OwnCertificates | SharedCertificate
+
+
+def ensure_secrets(api: Api, owner: Owner, certificates: Certificates | None = None) -> None:
+    """Both are there afterwards, of one making. certificates: for etcd; None: it asks for none.
 
     Raises ApiError (Conflict: a job of that name before this one left its Secret, which is about to go).
     """
-    found = {role: api.get(SECRETS, owner.namespace, keys_secret(owner.name, role)) for role in ROLES}
+    found = _found(api, owner)
     for held in found.values():
         if held is not None and not is_owned(held, owner):
             raise Conflict(f"the Secret {held['metadata']['name']} is not this job's: it is waited for, or delete it")
     if all(held is not None for held in found.values()):
-        for held in found.values():
-            if held is not None and authority is not None and not _fits(held, authority):
-                _renew(api, owner, held, etcd_certificate(authority, owner))
+        _renew_all(api, owner, found, certificates)
         return
     keys = job_keys()
     for held in found.values():
@@ -75,29 +104,45 @@ def ensure_secrets(api: Api, owner: Owner, authority: Authority | None = None) -
             name, uid = held["metadata"]["name"], held["metadata"]["uid"]
             api.delete(SECRETS, owner.namespace, name, uid=uid)
     for role in ROLES:
-        certificate = etcd_certificate(authority, owner) if authority is not None else {}
-        _create(api, owner, keys_secret(owner.name, role), keys[role] | certificate)
+        certificate = certificates.issue(owner) if certificates is not None else {}
+        _create(api, owner, keys_secret(owner.name, role), {**keys[role], **certificate})
 
 
-def _fits(held: Object, authority: Authority) -> bool:
-    """Whether a Secret has a certificate of this authority that is good for long enough."""
-    data = held.get("data") or {}
-    try:
-        certificate = base64.b64decode(data["tls.crt"], validate=True)
-        authority_held = base64.b64decode(data["ca.crt"], validate=True)
-        return authority_held == authority.certificate and not renewal_due(certificate, datetime.now(UTC))
-    except (KeyError, binascii.Error, CertificateError):
-        return False
+def renew_certificates(api: Api, owner: Owner, certificates: Certificates | None) -> None:
+    """Of a job that runs: keys are left alone whatever is there, for its members have them. Raises ApiError."""
+    _renew_all(api, owner, _found(api, owner), certificates)
 
 
-def _renew(api: Api, owner: Owner, held: Object, certificate: dict[str, bytes]) -> None:
+def _found(api: Api, owner: Owner) -> dict[Role, Object | None]:
+    return {role: api.get(SECRETS, owner.namespace, keys_secret(owner.name, role)) for role in ROLES}
+
+
+def _renew_all(api: Api, owner: Owner, found: Mapping[Role, Object | None], certificates: Certificates | None) -> None:
+    if certificates is None:
+        return
+    for held in found.values():
+        if held is not None and is_owned(held, owner) and not certificates.good(_decoded(held)):
+            _renew(api, owner, held, certificates.issue(owner))
+
+
+def _decoded(held: Object) -> dict[str, bytes]:
+    data = {}
+    for key, value in (held.get("data") or {}).items():
+        try:
+            data[key] = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            continue
+    return data
+
+
+def _renew(api: Api, owner: Owner, held: Object, certificate: Mapping[str, bytes]) -> None:
     name = held["metadata"]["name"]
     precondition = {"uid": held["metadata"]["uid"], "resourceVersion": held["metadata"]["resourceVersion"]}
     api.merge(SECRETS, owner.namespace, name, {"metadata": precondition, "data": _encoded(certificate)})
     logger.info("renewed the certificate in the Secret %s", name)
 
 
-def _encoded(data: dict[str, bytes]) -> dict[str, str]:
+def _encoded(data: Mapping[str, bytes]) -> dict[str, str]:
     return {key: base64.b64encode(value).decode() for key, value in data.items()}
 
 

@@ -17,12 +17,19 @@ from kubernetes.client import Configuration
 from deepseek_operator.certificates import Authority, CertificateError, Pair
 from deepseek_operator.cluster_job import Around
 from deepseek_operator.cluster_jobs import ClusterJobs
+from deepseek_operator.etcd_access import EtcdAccess, GuardedMembership
 from deepseek_operator.etcd_sweep import EtcdKeys
 from deepseek_operator.events import About, Recorder
 from deepseek_operator.executors.render.parts import Owner
 from deepseek_operator.executors.render.settings import Rendering
 from deepseek_operator.handlers import Feed
-from deepseek_operator.job_secrets import ensure_secrets
+from deepseek_operator.job_secrets import (
+    Certificates,
+    OwnCertificates,
+    SharedCertificate,
+    ensure_secrets,
+    renew_certificates,
+)
 from deepseek_operator.kube import (
     JOBS,
     NODES,
@@ -100,8 +107,15 @@ class Operator:
             lost=end,
         )
         self._tls = etcd_tls(settings)
-        self._authority = etcd_authority(settings)
-        self._keys = EtcdKeys(settings.etcd, self._tls, settings.install)
+        authority = etcd_authority(settings)
+        self._access: EtcdAccess | None = None
+        self._certificates: Certificates | None = None
+        if self._tls is not None and authority is not None:
+            self._access = EtcdAccess(settings.etcd, self._tls, settings.install)
+            self._certificates = OwnCertificates(authority)
+        elif self._tls is not None:
+            self._certificates = SharedCertificate(self._tls.read)
+        self._keys = EtcdKeys(settings.etcd, self._tls, settings.install, self._access)
         self._jobs = ClusterJobs(self._world, self._queue, self._forget, settings.workers)
         self._metrics = Metrics(self._jobs.shown, self._queue.__len__, self._leadership.valid)
         self._api = Api(
@@ -143,6 +157,8 @@ class Operator:
         self._feed.stop(2.0)
         self._probes.stop()
         self._keys.close()
+        if self._access is not None:
+            self._access.close()
         logger.info("ended")
 
     def _lead(self) -> None:
@@ -169,8 +185,12 @@ class Operator:
             ring=self._queue.add,
             tell=lambda owner, event: self._recorder.tell(About(owner.namespace, owner.name, owner.uid), event),
             membership=self._membership,
-            ensure_secrets=lambda owner: ensure_secrets(self._api, owner, self._authority),
+            ensure_secrets=lambda owner: ensure_secrets(self._api, owner, self._certificates),
+            renew=lambda owner: renew_certificates(self._api, owner, self._certificates),
+            isolated=self._access is not None,
         )
+        if self._access is not None:
+            self._access.start()
         self._jobs.begin(around, self._metrics)
         self._sweep()
 
@@ -194,7 +214,11 @@ class Operator:
 
     def _membership(self, owner: Owner, changed: Callable[[], None]) -> Membership:
         keys = JobKeys.of(self._settings.install, owner.namespace, owner.name, owner.uid)
-        return Membership(self._settings.etcd, keys, tls=self._tls, on_change=changed)
+        if self._access is None or self._tls is None:
+            return Membership(self._settings.etcd, keys, tls=self._tls, on_change=changed)
+        return GuardedMembership(
+            self._settings.etcd, keys, tls=self._tls, access=self._access, owner=owner, on_change=changed
+        )
 
     def _forget(self, owner: Owner) -> None:
         self._keys.forget(owner)

@@ -22,6 +22,7 @@ Phase = Literal[
 
 _ORDER: tuple[ConditionType, ...] = (
     "Created", "Running", "Restarting", "Degraded", "Suspended", "Blocked", "Succeeded", "Failed", "Finished",
+    "Isolated",
 )  # fmt: skip
 
 

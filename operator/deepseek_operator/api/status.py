@@ -12,7 +12,16 @@ from deepseek_runtime.contract.names import Role
 from deepseek_runtime.contract.records import Progress
 
 ConditionType = Literal[
-    "Created", "Running", "Restarting", "Degraded", "Suspended", "Succeeded", "Failed", "Finished", "Blocked"
+    "Created",
+    "Running",
+    "Restarting",
+    "Degraded",
+    "Suspended",
+    "Succeeded",
+    "Failed",
+    "Finished",
+    "Blocked",
+    "Isolated",
 ]
 
 

@@ -9,7 +9,7 @@ from cryptography import x509
 
 from deepseek_operator.certificates import Authority, years
 from deepseek_operator.executors.render.parts import Owner
-from deepseek_operator.job_secrets import ensure_secrets
+from deepseek_operator.job_secrets import OwnCertificates, SharedCertificate, ensure_secrets, renew_certificates
 from deepseek_operator.kube import Api, Conflict, Exists, Object, Resource
 
 OWNER = Owner("digits", "team-a", "5a1c8f6e-0000-4000-8000-000000000001")
@@ -47,7 +47,7 @@ class FakeSecrets:
 
 
 def ensure(secrets: FakeSecrets, authority: Authority | None) -> None:
-    ensure_secrets(cast(Api, secrets), OWNER, authority)
+    ensure_secrets(cast(Api, secrets), OWNER, None if authority is None else OwnCertificates(authority))
 
 
 def test_each_role_has_its_own_secret_and_the_jobs_certificate() -> None:
@@ -112,3 +112,36 @@ def test_what_belongs_to_an_earlier_job_is_waited_for() -> None:
     ensure_secrets(cast(Api, secrets), Owner("digits", "team-a", "5a1c8f6e-0000-4000-8000-000000000009"))
     with pytest.raises(Conflict, match="not this job's"):
         ensure(secrets, None)
+
+
+def test_where_nothing_can_be_signed_all_jobs_share_one() -> None:
+    secrets, files = FakeSecrets(), [(b"ca", b"crt", b"key")]
+    shared = SharedCertificate(lambda: files[0])
+    ensure_secrets(cast(Api, secrets), OWNER, shared)
+    assert secrets.read("digits-worker-keys", "tls.key") == b"key"
+    files[0] = (b"ca", b"crt2", b"key2")
+    secrets.calls.clear()
+    renew_certificates(cast(Api, secrets), OWNER, shared)
+    assert secrets.calls == ["merge digits-server-keys", "merge digits-worker-keys"]
+    assert secrets.read("digits-server-keys", "tls.crt") == b"crt2"
+    renew_certificates(cast(Api, secrets), OWNER, shared)
+    assert len(secrets.calls) == 2
+
+
+def test_under_a_running_job_no_key_changes_although_a_secret_is_lost() -> None:
+    secrets, authority = FakeSecrets(), Authority.new("tests", years(1))
+    ensure(secrets, authority)
+    del secrets.held["digits-worker-keys"]
+    before = secrets.read("digits-server-keys", "server.secret")
+    secrets.calls.clear()
+    renew_certificates(cast(Api, secrets), OWNER, OwnCertificates(Authority.new("next", years(1))))
+    assert secrets.calls == ["merge digits-server-keys"]
+    assert secrets.read("digits-server-keys", "server.secret") == before
+
+
+def test_another_jobs_secret_is_left_alone() -> None:
+    secrets = FakeSecrets()
+    ensure_secrets(cast(Api, secrets), Owner("digits", "team-a", "5a1c8f6e-0000-4000-8000-000000000009"))
+    secrets.calls.clear()
+    renew_certificates(cast(Api, secrets), OWNER, OwnCertificates(Authority.new("tests", years(1))))
+    assert secrets.calls == []
