@@ -1,6 +1,6 @@
 """A real member as it is in a pod: its own folder begins empty and ends with it, and what is counted lies in the store.
 
-python -m builders.pod_like server|worker      (instead of `python -m deepseek_runtime.server`)
+python pod_like.py server|worker      (instead of `python -m deepseek_runtime.server`)
 """
 
 import os

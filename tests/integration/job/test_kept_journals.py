@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+from pathlib import Path
 
+from builders import pod_like
 from builders.real_jobs import QUICK, SLOW_TALLY, TALLY, Jobs, ended, pid_of, reached, told, until
 from deepseek_operator import launch
 from deepseek_operator.api.load import load_manifest
@@ -11,6 +13,7 @@ from deepseek_runtime.audit import audit
 from deepseek_runtime.contract.config import load_config
 from deepseek_runtime.contract.names import ROLES, Role
 
+POD_LIKE = (sys.executable, "-P", str(Path(pod_like.__file__).absolute()))
 SPEC = {**TALLY, "task": "mine:Tally", "args": {"rows": 64, "samples": 128}, "steps": 1600}
 
 
@@ -21,11 +24,12 @@ def test_a_server_is_killed_and_its_folder_with_it(jobs: Jobs) -> None:
     two = {"replicas": 2}
     spec = {"servers": two, "workers": two, "training": training, "checkpoint": {"everySteps": 200, "keep": 2}}
     manifest = load_manifest(jobs.write("job", spec))
-    commands: dict[Role, tuple[str, ...]] = {role: (sys.executable, "-m", "builders.pod_like", role) for role in ROLES}
+    commands: dict[Role, tuple[str, ...]] = {role: (*POD_LIKE, role) for role in ROLES}
     folder = launch.start(manifest, jobs.state, timing=QUICK, commands=commands)
     jobs.folders["job"] = folder
     until(folder, reached(500))
     os.kill(pid_of(folder, "server", 1), signal.SIGKILL)
+    jobs.hurry()
     status = ended(folder)
     assert (status.phase, status.restarts_total) == ("Succeeded", 1), told(folder)
     (document,) = folder.path.glob("config-*.json")
