@@ -10,7 +10,8 @@ if [ -z "${SLOW:-}" ]; then
     marks=(-m "not slow")
     left_out+=("tests marked slow: run them with make test SLOW=1")
 fi
-.venv/bin/python -m pytest "${marks[@]}" --durations=10 --junit-xml=build/tests.xml
+# Two processes on any machine: half of the tests wait for members of jobs, the other half compute.
+.venv/bin/python -m pytest -n 2 --dist worksteal "${marks[@]}" --durations=10 --junit-xml=build/tests.xml
 .venv/bin/python scripts/wheel_test.py
 
 left_out+=("tests in a real Kubernetes: run them with make test-cluster")
