@@ -14,7 +14,7 @@ GRACE ?= 50
 
 export KILL CLUSTER
 
-.PHONY: help setup demo test check crds format bench lock wheel-test images cluster-up cluster-down test-cluster clean
+.PHONY: help setup demo test check crds format bench lock wheel-test chart-check images cluster-up cluster-down test-cluster clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-zA-Z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-%: setup
 
 wheel-test: setup ## Build the wheel and install it with [local] for every Python of this machine
 	@$(BIN)/python scripts/wheel_test.py
+
+chart-check: setup ## Check the Helm chart: helm lint, helm-unittest, kubeconform, checkov (CHART_CHECK=names: only these)
+	@$(PYTHON_ENV) $(BIN)/python scripts/chart_check.py
 
 images: ## Build the images with docker or buildah (WHEELS=folder for torch's CPU build; ARCHIVES=folder: OCI archives)
 	@scripts/images.sh
