@@ -182,6 +182,7 @@ class Supervisor:
             for problem in counted.problems:
                 logger.warning("the count of samples is unsure: %s", problem)
             update = {
+                "samples_counted": True,
                 "samples_lost": counted.samples_lost,
                 "samples_repeated": counted.samples_repeated,
                 "samples_rolled_back": counted.samples_rolled_back,

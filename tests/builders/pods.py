@@ -89,6 +89,13 @@ def ended(code: int, reason: str = "", message: str = "", of: Object | None = No
     return with_state(of or pod(), phase, {"terminated": terminated}, **status)
 
 
+def ending(of: Object) -> Object:
+    """A pod whose container has ended and which does not say so itself yet, as a kubelet shows every pod at first."""
+    made = copy.deepcopy(of)
+    made["status"]["phase"] = "Running"
+    return made
+
+
 def deleted(of: Object) -> Object:
     """Somebody asked for its deletion."""
     made = copy.deepcopy(of)

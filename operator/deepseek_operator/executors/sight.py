@@ -61,7 +61,7 @@ def sight(pod: Pod, member: Member, *, now: float, asked: bool = False, node_los
     metadata, status = pod["metadata"], pod.get("status") or {}
     node = str((pod.get("spec") or {}).get("nodeName") or "")
     state = _state(status)
-    ended = "terminated" in state or status.get("phase") in ("Succeeded", "Failed")
+    ended = over(pod)
     running = not ended and "running" in state
     made = seconds(metadata.get("creationTimestamp")) or now
     exit, signal = _exit(status, state) if ended else (None, None)
@@ -99,11 +99,14 @@ def vanished(known: MemberSeen, now: float) -> MemberSeen:
 
 def failed(pod: Pod) -> bool:
     """Whether the pod ended badly: what people will want to look at."""
-    return (pod.get("status") or {}).get("phase") == "Failed"
+    status = pod.get("status") or {}
+    return status.get("phase") == "Failed" or _code(_state(status).get("terminated")) != OK
 
 
 def over(pod: Pod) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    """Whether nothing runs in it any more: its container ends a moment before it says so itself."""
+    status = pod.get("status") or {}
+    return status.get("phase") in ("Succeeded", "Failed") or "terminated" in _state(status)
 
 
 def seconds(stamp: object) -> float | None:

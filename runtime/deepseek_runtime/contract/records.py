@@ -90,6 +90,8 @@ class Progress(Record):
     wire_bytes: Count = 0
     dense_bytes: Count = 0
     local_steps: Count = 1
+    samples_counted: bool = False
+    """Whether the next three are a count, made when all was done (audit.py); else nobody has counted yet."""
     samples_lost: Count = 0
     samples_repeated: Count = 0
     samples_rolled_back: Count = 0

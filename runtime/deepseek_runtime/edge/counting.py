@@ -18,6 +18,7 @@ def counted(config: JobConfig, store: Store) -> dict[str, float]:
     for problem in found.problems:
         logger.warning("the count of samples is unsure: %s", problem)
     return {
+        "samples_counted": True,
         "samples_lost": found.samples_lost,
         "samples_repeated": found.samples_repeated,
         "samples_rolled_back": found.samples_rolled_back,

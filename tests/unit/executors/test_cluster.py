@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from builders.api_server import ApiServer, config_map
-from builders.pods import MADE_AT, OWNER, cluster_job, deleted, ended, record, running, waiting, with_state
+from builders.pods import MADE_AT, OWNER, cluster_job, deleted, ended, ending, record, running, waiting, with_state
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.executors.cluster import ClusterExecutor
 from deepseek_operator.executors.inputs import Found, inputs_of, look
@@ -293,10 +293,10 @@ FINISHED = "2026-11-24T11:00:00Z"
 def test_what_is_left_of_a_job_that_has_ended(policy: str, left: list[str]) -> None:
     cluster = Cluster(runPolicy={"cleanPodPolicy": policy})
     cluster.run(S0, W0, W1)
-    cluster.becomes(W1, lambda pod: ended(1, of=pod))
+    cluster.becomes(W1, lambda pod: ending(ended(1, of=pod)))
     cluster.executor.observe()
     cluster.apply(delete=(W1,))  # kept, while the job still ran
-    cluster.becomes(W0, lambda pod: ended(0, message=record(0, "Finished"), of=pod))
+    cluster.becomes(W0, lambda pod: ending(ended(0, message=record(0, "Finished"), of=pod)))
     cluster.executor.observe()
     cluster.apply(FINISHED, delete=(W0,), terminate=(S0,))
     cluster.show()
