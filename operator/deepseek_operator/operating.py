@@ -92,7 +92,7 @@ class Operator:
         self._settings = settings
         self._end = end
         configuration = cluster()
-        namespace = settings.namespace or current_namespace()
+        self._namespace = namespace = settings.namespace or current_namespace()
         identity = settings.identity or process_identity()
         self._queue = Queue()
         self._world = World(self._queue.add)
@@ -199,6 +199,9 @@ class Operator:
         return Rendering(
             image=settings.image,
             install=settings.install,
+            namespace=self._namespace,
+            own_secrets=settings.own_secrets,
+            own_claims=settings.own_claims,
             etcd=settings.etcd,
             etcd_tls=self._tls is not None,
             store_uri=settings.store_uri,

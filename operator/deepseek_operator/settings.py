@@ -28,6 +28,8 @@ class Settings:
 
     watch_namespaces: tuple[str, ...] = ()
     namespace: str = ""
+    own_secrets: tuple[str, ...] = ()
+    own_claims: tuple[str, ...] = ()
     install: str = "default"
     identity: str = ""
     image: str = ""
@@ -59,6 +61,8 @@ class Settings:
 HELP = {
     "watch_namespaces": "namespaces whose jobs are run, separated by commas; empty: all of the cluster",
     "namespace": "the operator's own namespace, where its Lease is; empty: as the pod or the kubeconfig says",
+    "own_secrets": "Secrets in the operator's own namespace that no job may name, separated by commas",
+    "own_claims": "PersistentVolumeClaims there that no job may name",
     "install": "name of this installation: of its Lease, and of its part of etcd",
     "identity": "what this replica is called in the Lease; in pods the pod's uid; empty: one for this process alone",
     "image": "image of members whose job names none",
@@ -186,7 +190,8 @@ def _secrets(text: str, source: str) -> tuple[str, ...]:
     names = tuple(part.strip() for part in text.split(",") if part.strip())
     for name in names:
         if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", name):
-            raise SettingsError(f"{source}: {name!r} is no name of a Secret: small letters, digits, '-' and '.'")
+            right = "small letters, digits, '-' and '.'"
+            raise SettingsError(f"{source}: {name!r} is no name of a Secret or claim: {right}")
     return names
 
 
@@ -237,6 +242,8 @@ def _one_of(*allowed: str) -> Callable[[str, str], str]:
 _READERS: dict[str, Callable[[str, str], Any]] = {
     "watch_namespaces": _names,
     "namespace": _label,
+    "own_secrets": _secrets,
+    "own_claims": _secrets,
     "install": _install,
     "identity": _text,
     "image": _text,

@@ -96,3 +96,20 @@ pvc
 {{- $found -}}
 {{- end -}}
 {{- end -}}
+
+{{/* What in the release's namespace holds keys, or the data of etcd and the store: no job may name it. */}}
+{{- define "dsj.ownSecrets" -}}
+{{- $name := include "dsj.fullname" . -}}
+{{- $found := list (printf "%s-ca" $name) (printf "%s-etcd-tls" $name) (printf "%s-store-tls" $name) (printf "%s-store-key" $name) -}}
+{{- if not .Values.etcd.enabled -}}{{- $found = append $found .Values.etcd.external.secretName -}}{{- end -}}
+{{- compact $found | join "," -}}
+{{- end -}}
+
+{{- define "dsj.ownClaims" -}}
+{{- $name := include "dsj.fullname" . -}}
+{{- $found := list (default (printf "%s-store" $name) .Values.store.persistence.existingClaim) -}}
+{{- range $index := until (int .Values.etcd.replicas) -}}
+{{- $found = append $found (printf "data-%s-etcd-%d" $name $index) -}}
+{{- end -}}
+{{- join "," $found -}}
+{{- end -}}

@@ -1,19 +1,21 @@
-"""What a job is made from: itself, what it names in its namespace (code, a claim), and the installation's settings.
+"""What a job is made from: itself, what it names in its namespace (code, claim, Secrets), the installation's settings.
 
 found = look(api, job, owner)                                  # reads
 inputs = inputs_of(job, owner, settings, found, generation)    # pure; generation: intent_hash(job, found.digest)
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.user_code import UserCode
 from deepseek_operator.executors.render.code import PART, code_missing, read_code
 from deepseek_operator.executors.render.config import cluster_config
 from deepseek_operator.executors.render.parts import Manifest, Owner, job_labels
+from deepseek_operator.executors.render.reserved import refused, secrets_read
 from deepseek_operator.executors.render.settings import Rendering
 from deepseek_operator.executors.render.storage import Storage, claim_name, storage_of
-from deepseek_operator.kube import CONFIG_MAPS, PVCS, Api
+from deepseek_operator.kube import CONFIG_MAPS, PVCS, SECRETS, Api
 from deepseek_operator.reconcile.observe import Obstacle
 from deepseek_runtime.contract.config import JobConfig, Timing
 from deepseek_runtime.contract.names import LABEL_PART
@@ -27,6 +29,8 @@ class Found:
     claim: Manifest | None = None
     obstacle: Obstacle | None = None
     """Of the code: it is named and not there."""
+    secrets: Mapping[str, str | None] = field(default_factory=dict)
+    """Types of the Secrets that members would read; None: there is no such Secret."""
 
     @property
     def digest(self) -> str:
@@ -51,16 +55,21 @@ def look(api: Api, job: DeepseekJob, owner: Owner) -> Found:
     """Reads; raises ApiError. A job whose code was there before goes on with the copy of its own."""
     claim = claim_name(job)
     volume = api.get(PVCS, owner.namespace, claim) if claim is not None else None
+    types = {name: _type(api.get(SECRETS, owner.namespace, name)) for name in secrets_read(job)}
     named = job.spec.training.code
     if named is None or named.config_map is None:
-        return Found(claim=volume)
+        return Found(claim=volume, secrets=types)
     given = api.get(CONFIG_MAPS, owner.namespace, named.config_map)
     code = read_code(given) if given is not None else _copy(api, owner)
     if code is None:
         code = code_missing(named.config_map, owner.namespace)
     if isinstance(code, Obstacle):
-        return Found(claim=volume, obstacle=code)
-    return Found(code, volume)
+        return Found(claim=volume, obstacle=code, secrets=types)
+    return Found(code, volume, secrets=types)
+
+
+def _type(secret: Manifest | None) -> str | None:
+    return None if secret is None else str(secret.get("type") or "Opaque")
 
 
 def inputs_of(
@@ -72,9 +81,8 @@ def inputs_of(
     *,
     timing: Timing | None = None,
 ) -> Inputs:
-    bare = Inputs(
-        job, owner, settings, generation, found.code, obstacle=found.obstacle or _image_missing(job, settings)
-    )
+    obstacle = refused(job, owner, settings, found.secrets) or found.obstacle or _image_missing(job, settings)
+    bare = Inputs(job, owner, settings, generation, found.code, obstacle=obstacle)
     storage = storage_of(job, owner, settings, found.claim)
     if isinstance(storage, Obstacle):
         return Inputs(job, owner, settings, generation, found.code, obstacle=bare.obstacle or storage)

@@ -15,6 +15,10 @@ class Rendering:
 
     image: str = ""
     install: str = "default"
+    namespace: str = ""
+    """The operator's own; there its Secrets and claims are, which no job may name."""
+    own_secrets: tuple[str, ...] = ()
+    own_claims: tuple[str, ...] = ()
     etcd: tuple[str, ...] = ()
     etcd_tls: bool = False
     """Whether members have certificates for etcd beside their keys."""
