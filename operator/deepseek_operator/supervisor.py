@@ -169,7 +169,7 @@ class Supervisor:
     def _count(self) -> None:
         """Into the last status: samples lost and repeated, counted from the servers' journals when all is over."""
         status = self._round.status
-        if status.progress is None:
+        if status.progress is None or status.progress.samples_counted:  # by the chief, where it has the journals
             return
         try:
             from deepseek_runtime.audit import CannotCount, audit  # numpy is not needed before
