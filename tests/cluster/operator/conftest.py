@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +163,15 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEtcd]:
     found.kill()
 
 
+def established(cluster: Cluster) -> bool:
+    conditions = cluster.get("crd", "deepseekjobs.deepseek.dev").get("status", {}).get("conditions") or []
+    return any((c["type"], c["status"]) == ("Established", "True") for c in conditions)
+
+
 @pytest.fixture(scope="module")
 def definition(cluster: Cluster) -> None:
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", ROOT / "crds" / "deepseekjobs.yaml")
-    cluster.kubectl("wait", "--for=condition=Established", "crd/deepseekjobs.deepseek.dev", "--timeout=30s")
+    wait_until(partial(established, cluster), "the definition is established")  # kubectl wait fails on no conditions
 
 
 @pytest.fixture(scope="session")
