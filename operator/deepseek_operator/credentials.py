@@ -5,21 +5,23 @@
 
 The operator's pod runs this before the operator itself. The chart makes each Secret empty (an upgrade of the chart
 leaves what others put there); pods that mount one wait until its keys are there. What the operator needs is written
-into FOLDER: ca.crt, ca.key, tls.crt and tls.key (etcd's administrator, CN root), store.key.
+into FOLDER: ca.crt, ca.key, tls.crt and tls.key (etcd's administrator, CN root), store.key. What was asked for is kept
+there too, so that the operator can look after it while it runs (`renew`).
 """
 
 import argparse
 import base64
 import binascii
+import json
 import os
 import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from cryptography import x509
 
@@ -33,6 +35,7 @@ _YEARS: Final = 1
 _TRIES: Final = 8
 _PATIENCE: Final = 60.0
 """Seconds for which an API server that does not answer is asked again."""
+_ASKED: Final = "asked.json"
 
 
 class CredentialsError(Exception):
@@ -109,6 +112,32 @@ def write(credentials: Credentials, folder: Path, now: datetime) -> None:
     }
     if credentials.store_key is not None:
         files["store.key"] = credentials.store_key
+    _write(folder, files)
+
+
+def note(folder: Path, namespace: str, wanted: Wanted) -> None:
+    """For `renew`. Raises CredentialsError."""
+    _write(folder, {_ASKED: json.dumps({"namespace": namespace, "wanted": asdict(wanted)}).encode()})
+
+
+def renew(api: Secrets, folder: Path, now: datetime) -> None:
+    """What `note` has in this folder is ensured again, and the operator's own certificate made anew.
+
+    Raises CredentialsError, ApiError.
+    """
+    try:
+        asked = json.loads((folder / _ASKED).read_bytes())
+        namespace = str(asked["namespace"])
+        given: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in asked["wanted"].items()
+        }
+        wanted = Wanted(**given)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CredentialsError(f"{folder / _ASKED} does not say what was asked for: {error}") from error
+    write(ensure(api, namespace, wanted, now), folder, now)
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -205,6 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         api = Api(find_cluster())
         write(_patiently(api, given.namespace, wanted), given.folder, datetime.now(UTC))
+        note(given.folder, given.namespace, wanted)
     except (CredentialsError, ApiError, NoCluster) as error:
         sys.stderr.write(f"credentials: {error}\n")
         return 1

@@ -11,9 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from kubernetes.client import Configuration
 
+from deepseek_operator import credentials
 from deepseek_operator.certificates import Authority, CertificateError, Pair
 from deepseek_operator.cluster_job import Around
 from deepseek_operator.cluster_jobs import ClusterJobs
@@ -63,6 +65,8 @@ STANDS_STILL = 60.0
 SETTLES = 2.0
 """Seconds between a watch that began anew and the listing that finds what it missed."""
 SWEEP_SECONDS = 3600.0
+RENEW_SECONDS = 86_400.0
+"""How often the installation's own certificates are looked after: they are renewed months before they end."""
 STOPS_WITHIN = 5.0
 
 
@@ -98,8 +102,9 @@ class Operator:
         self._world = World(self._queue.add)
         rate = Rate(settings.requests_per_second, burst=max(1, int(2 * settings.requests_per_second)))
         # A Lease is renewed whatever else waits for its turn.
+        self._unfenced = Api(configuration, fence=unfenced, who=identity)
         self._leadership = Leadership(
-            Api(configuration, fence=unfenced, who=identity),
+            self._unfenced,
             namespace,
             f"deepseek-operator-{settings.install}",
             identity,
@@ -232,7 +237,7 @@ class Operator:
         self._resync_now.set()
 
     def _resyncs(self) -> None:
-        swept = time.monotonic()
+        swept = renewed = time.monotonic()
         due = time.monotonic() + self._settings.resync_seconds
         while not self._stop.is_set():
             self._resync_beat = time.monotonic()
@@ -246,6 +251,8 @@ class Operator:
             due = time.monotonic() + self._settings.resync_seconds
             if self._stop.is_set():
                 return
+            if time.monotonic() - renewed > RENEW_SECONDS and self._renew():
+                renewed = time.monotonic()
             try:
                 self._list_all()
             except ApiError as error:
@@ -256,6 +263,17 @@ class Operator:
                 if time.monotonic() - swept > SWEEP_SECONDS:
                     swept = time.monotonic()
                     self._sweep()
+
+    def _renew(self) -> bool:
+        """Every replica does: its own certificate is for itself alone."""
+        folder = self._settings.credentials
+        try:
+            if folder is not None:
+                credentials.renew(self._unfenced, folder, datetime.now(UTC))
+        except (credentials.CredentialsError, ApiError) as error:
+            logger.warning("the installation's certificates are not renewed now: %s", error)
+            return False
+        return True
 
     def _list_all(self) -> None:
         for resource, labels in self._kinds():

@@ -41,6 +41,7 @@ class Settings:
     open_ports: tuple[int, ...] = (80, 443)
     etcd: tuple[str, ...] = ("127.0.0.1:2379",)
     etcd_certificates: Path | None = None
+    credentials: Path | None = None
     store_uri: str = ""
     store_key: Path | None = None
     store_ca: Path | None = None
@@ -75,6 +76,8 @@ HELP = {
     "etcd": "host:port of each etcd member, separated by commas",
     "etcd_certificates": "folder with ca.crt, tls.crt and tls.key for etcd, and ca.key to sign the jobs' own; "
     "empty: etcd is spoken to in the clear",
+    "credentials": "folder that python -m deepseek_operator.credentials has filled, to renew what does not last; "
+    "empty: none",
     "store_uri": "where checkpoints go of jobs that name no storage: an fsspec URI that every pod reaches",
     "store_key": "file with the key from which passwords for the store are made; empty: it asks for none",
     "store_ca": "file with the certificates that vouch for the store; empty: the usual ones",
@@ -255,6 +258,7 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "open_ports": _ports,
     "etcd": _endpoints,
     "etcd_certificates": _folder,
+    "credentials": _folder,
     "store_uri": _text,
     "store_key": _file,
     "store_ca": _file,

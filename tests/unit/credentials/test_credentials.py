@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 
 from deepseek_operator.certificates import CertificateError, renewal_due
-from deepseek_operator.credentials import CredentialsError, Wanted, ensure, write
+from deepseek_operator.credentials import CredentialsError, Wanted, ensure, note, renew, write
 from deepseek_operator.kube import Conflict, Object, Resource
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -150,3 +150,28 @@ def test_the_operators_files_are_its_own(tmp_path: Path) -> None:
 def test_no_certificate_is_told_as_such() -> None:
     with pytest.raises(CertificateError):
         renewal_due(b"", NOW)
+
+
+def test_an_operator_that_runs_for_long_renews_them_itself(tmp_path: Path) -> None:
+    api = empty()
+    made = ensure(api, "dsj", WANTED, NOW)
+    write(made, tmp_path, NOW)
+    note(tmp_path, "dsj", WANTED)
+    api.writes.clear()
+    later = NOW + timedelta(days=300)
+    assert renewal_due((tmp_path / "tls.crt").read_bytes(), later)
+    renew(api, tmp_path, later)
+    assert sorted(api.writes) == ["dsj-etcd-tls", "dsj-store-tls"]
+    assert names_in(api.read("dsj-etcd-tls", "tls.crt")) == list(HOSTS)
+    assert not renewal_due((tmp_path / "tls.crt").read_bytes(), later)
+    assert (tmp_path / "ca.crt").read_bytes() == made.authority.certificate
+    api.writes.clear()
+    renew(api, tmp_path, later)
+    assert api.writes == []
+
+
+@pytest.mark.parametrize("asked", ["", "[]", "{}", '{"namespace": "x", "wanted": {"other": 1}}'])
+def test_what_was_asked_for_and_cannot_be_read(tmp_path: Path, asked: str) -> None:
+    (tmp_path / "asked.json").write_text(asked)
+    with pytest.raises(CredentialsError, match="does not say what was asked for"):
+        renew(empty(), tmp_path, NOW)

@@ -2,15 +2,25 @@
 
 import base64
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from cryptography import x509
 
+from builders.posts import Posts
 from deepseek_operator.certificates import Authority, years
 from deepseek_operator.executors.render.parts import Owner
-from deepseek_operator.job_secrets import OwnCertificates, SharedCertificate, ensure_secrets, renew_certificates
+from deepseek_operator.job_secrets import (
+    OwnCertificates,
+    SharedCertificate,
+    ensure_secrets,
+    job_keys,
+    renew_certificates,
+)
 from deepseek_operator.kube import Api, Conflict, Exists, Object, Resource
+from deepseek_runtime.contract.names import ROLES
+from deepseek_runtime.transport import Keys, Message, Post, load_keys
 
 OWNER = Owner("digits", "team-a", "5a1c8f6e-0000-4000-8000-000000000001")
 
@@ -145,3 +155,33 @@ def test_another_jobs_secret_is_left_alone() -> None:
     secrets.calls.clear()
     renew_certificates(cast(Api, secrets), OWNER, OwnCertificates(Authority.new("tests", years(1))))
     assert secrets.calls == []
+
+
+def test_with_these_keys_members_meet_and_another_jobs_worker_is_a_stranger(tmp_path: Path) -> None:
+    for job in ("ours", "theirs"):
+        for role, files in job_keys().items():
+            folder = tmp_path / job / role
+            folder.mkdir(parents=True)
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+    ours = {role: load_keys(tmp_path / "ours" / role, role) for role in ROLES}
+    theirs = load_keys(tmp_path / "theirs" / "worker", "worker")
+    # Who knows the server's public key, which is no secret, and has a pair of another job.
+    stranger = Keys("worker", theirs.public, theirs.secret, ours["worker"].server_public, ours["worker"].allowed)
+    posts = Posts("tcp", tmp_path)
+    try:
+        server, worker = Post("server-0-0", ours["server"]), Post("worker-0-0", ours["worker"])
+        outside = Post("worker-1-0", stranger)
+        for post in (server, worker, outside):
+            posts._open.append(post)
+            posts.got[post.identity] = []
+        address = posts.listen(server)
+        for post in (outside, worker):
+            post.dial("server-0-0", address)
+        outside.send("server-0-0", Message("let me in"))
+        worker.send("server-0-0", Message("here I am"))
+        posts.until(lambda: server.refused["stranger"] > 0 and bool(posts.got["server-0-0"]))
+        assert server.peers() == {"worker-0-0"}
+        assert posts.kinds("server-0-0") == ["here I am"]
+    finally:
+        posts.close_all()
