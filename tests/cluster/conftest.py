@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from builders.releases import Release, load_images
 from testcluster import needs
 from testcluster.cluster import Cluster, attach, down, up
 from testcluster.layout import Layout
@@ -46,3 +47,15 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("wait", "serviceaccount/default", f"--namespace={name}", "--for=create", "--timeout=30s")
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def release(cluster: Cluster) -> Iterator[Release]:
+    """The chart, installed from this checkout with images of it, for the jobs of one namespace."""
+    load_images(cluster)
+    found = Release(cluster, f"release-{uuid.uuid4().hex[:8]}")
+    try:
+        found.install()
+        yield found
+    finally:
+        found.remove()
