@@ -2,7 +2,8 @@
 
 Best effort: from a bounded queue, by a thread of its own, so that no round waits for it; what does not fit is dropped
 and counted. An event that was told before is counted up. Its name follows from what it says, so a replica that takes
-over counts on instead of beginning anew.
+over counts on instead of beginning anew. Of a reason that comes again and again, whatever it says, there is one Event,
+with the newest message: else a long job's checkpoints would be all that its story is of.
 """
 
 import hashlib
@@ -24,6 +25,8 @@ REMEMBERED = 4096
 """Events whose count is known without asking."""
 BURST, PER_SECOND = 50, 0.2
 """Of one job: what goes beyond is dropped."""
+ONE = ("CheckpointSaved",)
+"""Reasons of which a job has one Event, and a budget of its own."""
 LONGEST = 1024
 """Characters of a message that the API server takes."""
 
@@ -70,7 +73,7 @@ class Recorder:
             if item is None:
                 return
             about, event = item
-            if not self._rate(about.uid).wait(0.0):
+            if not self._rate(f"{about.uid} {event.reason}" if event.reason in ONE else about.uid).wait(0.0):
                 self._dropped()
                 continue
             try:
@@ -79,11 +82,11 @@ class Recorder:
                 self._dropped()
                 logger.info("an Event of %s/%s was not written: %s", about.namespace, about.name, error)
 
-    def _rate(self, uid: str) -> Rate:
-        rate = self._rates.get(uid)
+    def _rate(self, whose: str) -> Rate:
+        rate = self._rates.get(whose)
         if rate is None:
-            rate = self._rates[uid] = Rate(PER_SECOND, BURST)
-        self._rates.move_to_end(uid)
+            rate = self._rates[whose] = Rate(PER_SECOND, BURST)
+        self._rates.move_to_end(whose)
         while len(self._rates) > REMEMBERED:
             self._rates.popitem(last=False)
         return rate
@@ -101,8 +104,9 @@ class Recorder:
                 found = self._api.get(EVENTS, about.namespace, name)
                 known = int((found or {}).get("count") or 0)
         count = known + event.count
+        newest = {"count": count, "lastTimestamp": manifest["lastTimestamp"], "message": manifest["message"]}
         try:
-            self._api.merge(EVENTS, about.namespace, name, {"count": count, "lastTimestamp": manifest["lastTimestamp"]})
+            self._api.merge(EVENTS, about.namespace, name, newest)
         except NotFound:  # events live for an hour
             self._api.create(EVENTS, about.namespace, manifest)
             count = event.count
@@ -116,8 +120,8 @@ class Recorder:
 
 
 def event_object(about: About, event: JobEvent, instance: str) -> Object:
-    """The Event; its name is a function of job, type, reason and message."""
-    said = json.dumps([about.uid, event.type, event.reason, event.message])
+    """The Event; its name is a function of job, type, reason and, unless there is one of that reason, message."""
+    said = json.dumps([about.uid, event.type, event.reason, "" if event.reason in ONE else event.message])
     digest = hashlib.sha256(said.encode()).hexdigest()[:16]
     message = event.message if len(event.message) <= LONGEST else event.message[: LONGEST - 3] + "..."
     at = event.time[:19] + "Z"  # whole seconds

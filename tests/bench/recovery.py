@@ -82,8 +82,8 @@ def pods_lost(release: Release, kinds: list[str], rate: float) -> list[Row]:
     faults = [(kind, how) for kind in kinds for how in ("delete", "SIGKILL")]
     rows: list[Row] = []
     with Ranges(release.cluster) as ranges:
-        # While a server is away nothing is trained: this is more than enough.
-        job = submit(release, "pods", int(rate * 40 * len(faults)))
+        # While a server is away nothing is trained.
+        job = submit(release, "pods", int(rate * 20 * len(faults)))
         settled(job, ranges)
         for kind, how in faults:
             case = f"{kind}: {'kubectl delete pod' if how == 'delete' else 'SIGKILL in its container'}"

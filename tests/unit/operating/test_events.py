@@ -35,6 +35,16 @@ def test_equal_events_are_one_with_a_count_also_of_the_next_process() -> None:
     assert counts(server) == [1, 3]
 
 
+def test_checkpoints_are_one_event_with_the_newest_message_and_take_no_place_of_others() -> None:
+    server, dropped = Versioned(), list[int]()
+    saved = [event("CheckpointSaved", f"step {n}") for n in range(BURST)]
+    told(server, *saved, *(event(message=f"number {n}") for n in range(BURST)), dropped=dropped)
+    assert not dropped
+    (one,) = [item for item in server.objects.values() if item["reason"] == "CheckpointSaved"]
+    assert (one["count"], one["message"]) == (BURST, f"step {BURST - 1}")
+    assert len(server.objects) == 1 + BURST
+
+
 def test_an_event_that_the_server_has_forgotten_begins_anew() -> None:
     server = Versioned()
     recorder = Recorder(server.api, "one")
