@@ -18,6 +18,9 @@ MARKS = {"integration": pytest.mark.integration, "cluster": pytest.mark.cluster}
 # against one another. Before torch is imported, and inherited by members.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# Members that tests bring import from this folder, as pytest itself does.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+
 # Under nohup, or in the background of a shell, these are ignored, and what tests start would inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,7 +14,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench._table import Row, machine, publish
-from builders.real_jobs import TALLY, Jobs, ended, etcd_pid, pid_of, pids, reached, signal_to, step_of, told, until
+from builders.real_jobs import (
+    TALLY,
+    Jobs,
+    ended,
+    etcd_pid,
+    kill_supervisor,
+    pid_of,
+    pids,
+    reached,
+    signal_to,
+    step_of,
+    told,
+    until,
+)
 from deepseek_operator import launch
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.state_folder import StateFolder
@@ -123,11 +136,7 @@ def worker_paused(folder: StateFolder, seconds: float) -> list[Row]:
 
 def supervisor_killed(folder: StateFolder) -> list[Row]:
     before = folder.status()
-    supervisor = folder.supervisor()
-    assert supervisor is not None
-    supervisor._send(signal.SIGKILL)
-    assert supervisor.wait(10.0)
-    supervisor.close()
+    kill_supervisor(folder)
     alone = rate(folder, 5.0)
     launch.resume(folder.name, folder.path.parent)
     after = until(folder, reached(step_of(before) + 1000), PATIENCE)

@@ -152,6 +152,16 @@ def signal_to(pid: int, number: signal.Signals) -> None:
         return
 
 
+def kill_supervisor(folder: StateFolder) -> None:
+    """Members and etcd go on."""
+    supervisor = folder.supervisor()
+    assert supervisor is not None
+    signal_to(supervisor.pid, signal.SIGKILL)
+    assert supervisor.wait(10.0)
+    supervisor.reap()
+    supervisor.close()
+
+
 def until(folder: StateFolder, true: Callable[[JobStatus], Any], patience: float = PATIENCE) -> JobStatus:
     """The first status of which that is true. Fails when the job ends before, or never gets there."""
     deadline = time.monotonic() + patience

@@ -10,6 +10,7 @@ from builders.real_jobs import (
     ended,
     etcd_pid,
     events,
+    kill_supervisor,
     pid_of,
     pids,
     reached,
@@ -112,11 +113,7 @@ def test_a_server_paused_and_woken(jobs: Jobs) -> None:
 def test_a_killed_supervisor_is_followed_by_one_that_adopts(jobs: Jobs) -> None:
     folder = slowly(jobs, 4000)
     before, etcd = folder.status(), etcd_pid(folder)
-    supervisor = folder.supervisor()
-    assert supervisor is not None
-    supervisor._send(signal.SIGKILL)
-    assert supervisor.wait(10.0)
-    supervisor.close()
+    kill_supervisor(folder)
     logged = ranges_logged(folder)
     deadline = time.monotonic() + 60.0
     while ranges_logged(folder) < logged + 50:

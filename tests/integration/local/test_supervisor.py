@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from builders import fake_member, letting_go
+from builders.real_jobs import kill_supervisor
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.executors.etcd_keeper import read_etcd_file
 from deepseek_operator.executors.processes import start_ticks
@@ -197,11 +198,7 @@ def test_sigterm_drains_and_a_second_one_kills(place: Place) -> None:
 def test_killed_supervisor_is_followed_by_one_that_adopts(place: Place) -> None:
     folder = place.start(hold=True)
     before = place.training()
-    supervisor = folder.supervisor()
-    assert supervisor is not None
-    supervisor._send(signal.SIGKILL)
-    assert supervisor.wait(10)
-    supervisor.close()
+    kill_supervisor(folder)
     assert len(folder.left_behind()) == 5
     assert not folder.alive()
     place.kill("worker", 0)  # while nobody watches
@@ -218,11 +215,7 @@ def test_killed_supervisor_is_followed_by_one_that_adopts(place: Place) -> None:
 def test_stop_after_a_killed_supervisor_ends_what_it_left(place: Place) -> None:
     folder = place.start(hold=True)
     place.training()
-    supervisor = folder.supervisor()
-    assert supervisor is not None
-    supervisor._send(signal.SIGKILL)
-    assert supervisor.wait(10)
-    supervisor.close()
+    kill_supervisor(folder)
     folder.request_stop()
     assert folder.left_behind() == []
 
@@ -267,11 +260,7 @@ def test_what_left_its_members_session_is_ended_when_the_supervisor_was_killed(p
     place.training()
     files = [(folder.path / f"worker-{index}-0.let-go").read_text() for index in (0, 1)]
     heirs, others = zip(*((int(pid) for pid in text.split()) for text in files), strict=True)
-    supervisor = folder.supervisor()
-    assert supervisor is not None
-    supervisor._send(signal.SIGKILL)
-    assert supervisor.wait(10)
-    supervisor.close()
+    kill_supervisor(folder)
     folder.request_stop()
     assert folder.left_behind() == []
     assert [start_ticks(pid) for pid in heirs] == [None, None]
@@ -294,12 +283,7 @@ def test_members_that_live_on_end_where_they_were_told_to(place: Place) -> None:
     """Made longer while a killed supervisor's members go on: they have read the shorter job, and end with it."""
     folder = place.start(hold=True)
     place.training()
-    supervisor = folder.supervisor()
-    assert supervisor is not None
-    supervisor._send(signal.SIGKILL)
-    assert supervisor.wait(10)
-    supervisor.reap()
-    supervisor.close()
+    kill_supervisor(folder)
     start(place.manifest(steps=5, args="{hold: true}"), place.root / "state", resume=True)
     place.release()
     status = place.ended()

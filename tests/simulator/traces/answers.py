@@ -9,7 +9,7 @@ from deepseek_runtime.protocol.messages import Answers, Beat, Grant, Hello, Mess
 from deepseek_runtime.protocol.server_orders import AppliedReport, EndLease, Order, Skip
 from simulator.network import Verdict
 from simulator.tally import difference
-from simulator.traces.stage import S0, S1, W0, W1, done, finish, opened, owed, server, stage, watched, worker
+from simulator.traces.stage import S0, S1, W0, W1, done, finish, leased, opened, owed, server, stage, watched, worker
 
 
 def trace_1_answer_lost() -> None:
@@ -52,8 +52,8 @@ def trace_4_lease_ended() -> None:
     job = stage(bound=1, steps=24)
     chief = opened(job)
     job.run_until(lambda: worker(job, W0).machine.busy and worker(job, W1).machine.busy)
-    lease = worker(job, W0).machine.lease
-    assert lease is not None and chief.ledger is not None
+    lease = leased(job, W0)
+    assert chief.ledger is not None
     worker(job, W0).hold_training = True
     for at in (S0, S1):
         job.cut(W0, at)
@@ -78,8 +78,8 @@ def trace_4_one_server_does_not_know() -> None:
     job = stage(bound=2, steps=24)
     chief = opened(job)
     job.run_until(lambda: worker(job, W0).machine.busy)
-    lease = worker(job, W0).machine.lease
-    assert lease is not None and chief.ledger is not None
+    lease = leased(job, W0)
+    assert chief.ledger is not None
     worker(job, W0).hold_training = True
     job.cut(W0, S0)
     watched(job, lambda s, t, m: "drop" if isinstance(m, Order) and isinstance(m.body, EndLease) and t == S1 else None)
@@ -121,8 +121,7 @@ def trace_4_lease_of_an_older_term() -> None:
     chief = opened(job)
     watched(job, lambda s, t, m: "hold" if s == W0 and isinstance(m, Push) else None)
     job.run_until(lambda: bool(job.network.held))
-    lease = worker(job, W0).machine.lease
-    assert lease is not None
+    lease = leased(job, W0)
     watched(job, lambda s, t, m: "hold" if s == W0 else None)
     job.run_until(lambda: W0 not in chief.workers.seen, 20.0)
     worker(job, W1).hold_training = True
@@ -164,8 +163,7 @@ def trace_5_skip_of_what_is_in_flight() -> None:
     assert chief.ledger is not None
     watched(job, lambda s, t, m: "hold" if s == W0 and isinstance(m, Push) else None)
     job.run_until(lambda: worker(job, W0).machine.pending is not None)
-    lease = worker(job, W0).machine.lease
-    assert lease is not None
+    lease = leased(job, W0)
     job.bad_ranges[lease.g] = 10**6
     job.ever_bad.add(lease.g)
     watched(job, lambda s, t, m: "hold" if s == W0 else None)
@@ -185,8 +183,7 @@ def trace_5_applied_is_not_skipped() -> None:
     opened(job)
     watched(job, lambda s, t, m: "drop" if s == W0 and t == S1 and isinstance(m, Push) else None)
     job.run_until(lambda: worker(job, W0).machine.pending is not None)
-    lease = worker(job, W0).machine.lease
-    assert lease is not None
+    lease = leased(job, W0)
     job.run_for(0.1)
     assert all(span.has(lease.g) for span in server(job, S0).machine.spans.values())
     job.bad_ranges[lease.g] = 10**6
@@ -266,8 +263,7 @@ def trace_14_stamp_outlives_the_term() -> None:
     job = stage(bound=2, steps=40)
     chief = opened(job)
     job.run_until(lambda: worker(job, W0).machine.busy)
-    lease = worker(job, W0).machine.lease
-    assert lease is not None
+    lease = leased(job, W0)
     worker(job, W0).hold_training = True
     job.run_for(3.0)
     before = done(chief)

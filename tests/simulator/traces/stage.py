@@ -8,7 +8,7 @@ import numpy as np
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol.chief import Chief
 from deepseek_runtime.protocol.lineage import Step
-from deepseek_runtime.protocol.messages import Message
+from deepseek_runtime.protocol.messages import Lease, Message
 from simulator.job import Job, Shape
 from simulator.network import Verdict
 from simulator.servers import ServerProcess
@@ -69,6 +69,13 @@ def worker(job: Job, member: Member) -> WorkerProcess:
     process = job.members[member]
     assert isinstance(process, WorkerProcess)
     return process
+
+
+def leased(job: Job, member: Member) -> Lease:
+    """What this worker holds."""
+    lease = worker(job, member).machine.lease
+    assert lease is not None
+    return lease
 
 
 def watched(job: Job, verdict: Callable[[Member, Member, Message], Verdict | None]) -> None:
