@@ -2,9 +2,10 @@
 
     python -m deepseek_runtime.store_server --folder /data --key /etc/dsj/store/key --tls /etc/dsj/tls
 
-A user is a job: its name is the job's uid, its password derived from the key
-(contract/store.py), so nothing is kept about users. Each
-sees its own folder alone, /<uid>. The user `admin` (password by the same rule) sees all.
+A user is a job, called NAMESPACE.JOB.UID; its password is derived from the key (contract/store.py), so nothing is kept
+about users. Each has the folder /NAMESPACE/JOB/UID to itself, and may read what jobs of its namespace have stored, so
+that it can begin from that. The user `admin` (password by the same rule) may do everything.
+What is stored can be listed and removed in the store's pod: python -m deepseek_runtime.stored_jobs.
 GET /healthz needs no user: 200 while files can be written, 503 when they cannot.
 """
 
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from deepseek_runtime.contract.store import password_of
+from deepseek_runtime.contract.store import job_folder, password_of
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +34,9 @@ PORT: Final = 8443
 THREADS: Final = 16
 TIMEOUT: Final = 30
 """Seconds that a client may stay silent in the middle of a request."""
-_UID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{7,63}")
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND"})
+"""Methods that change nothing. Every other one is taken for one that does."""
+_JOB: Final = re.compile(r"([a-z0-9-]{1,63})\.([a-z0-9][a-z0-9.-]{0,252})\.([A-Za-z0-9][A-Za-z0-9-]{7,63})")
 _RENEWED: Final = 60.0
 """Seconds between looks at the certificate."""
 
@@ -46,19 +49,22 @@ class StoreServerError(Exception):
     """It cannot be started; the message is for people."""
 
 
-def own_folder(user: str, path: str) -> str | None:
-    """The folder of `user` that `path` lies in, without slashes around it; None when it lies in none.
-
-    path: as HTTP has it, decoded. `admin` owns everything.
-    """
-    parts = [part for part in path.split("/") if part]
-    if any(part in (".", "..") or "\\" in part or "\0" in part for part in parts):
-        return None
+def home_of(user: str) -> str | None:
+    """The folder of a job, without slashes around it; `""`, all of them, of admin; None: that is nobody's name."""
     if user == ADMIN:
         return ""
-    if parts and parts[0] == user:
-        return user
-    return None
+    job = _JOB.fullmatch(user)
+    return None if job is None else job_folder(*job.groups())
+
+
+def may(home: str, path: str, *, write: bool) -> bool:
+    """Whether the user with that home may do so. path: as HTTP has it, decoded."""
+    parts = [part for part in path.split("/") if part]
+    if any(part in (".", "..") or "\\" in part or "\0" in part for part in parts):
+        return False
+    own = home.split("/") if home else []
+    within = own if write else own[:1]
+    return parts[: len(within)] == within
 
 
 class Guard:
@@ -74,17 +80,20 @@ class Guard:
         if path == "/healthz":
             return self._health(start_response)
         user = self._user(str(environ.get("HTTP_AUTHORIZATION", "")))
-        if user is None:
+        home = None if user is None else home_of(user)
+        if home is None:
             return _answer(
                 start_response, "401 Unauthorized", "who are you?", ("WWW-Authenticate", 'Basic realm="store"')
             )
-        own = own_folder(user, path)
+        write = str(environ.get("REQUEST_METHOD", "")).upper() not in READING
         target = environ.get("HTTP_DESTINATION")
-        if own is None or (target and own_folder(user, unquote(urlsplit(str(target)).path)) is None):
+        if not may(home, path, write=write) or (
+            target and not may(home, unquote(urlsplit(str(target)).path), write=True)
+        ):
             return _answer(start_response, "403 Forbidden", f"{user} has no rights here")
-        if own:
+        if home:
             try:
-                (self._folder / own).mkdir(parents=True, exist_ok=True)
+                (self._folder / home).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 return _answer(start_response, "507 Insufficient Storage", f"no folder can be made: {error.strerror}")
         return self._app(environ, start_response)
@@ -97,7 +106,7 @@ class Guard:
             user, _, given = base64.b64decode(encoded, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             return None
-        if not _UID.fullmatch(user) and user != ADMIN:
+        if home_of(user) is None:
             return None
         return user if hmac.compare_digest(given.encode(), password_of(self._key, user).encode()) else None
 

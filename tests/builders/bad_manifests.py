@@ -164,6 +164,12 @@ MISTAKES: Cases = {
         ("read only", with_spec("checkpoint: {restoreFrom: 'https://host/a'}"),
          'job.yaml:9: spec.checkpoint.restoreFrom: "https://host/a": https can be read but not written; '
          "right: a folder, or a URI such as file:///folder, s3://bucket/folder or gs://bucket/folder"),
+        ("a job as a store", with_spec("checkpoint: {storage: {uri: 'job://old'}}"),
+         'job.yaml:9: spec.checkpoint.storage.uri: "job://old": job names another job, for restoreFrom alone; '
+         "right: a folder, or a URI such as file:///folder, s3://bucket/folder or gs://bucket/folder"),
+        ("no job", with_spec("checkpoint: {restoreFrom: 'job://team/old'}"),
+         'job.yaml:9: spec.checkpoint.restoreFrom: "job://team/old": names no job; '
+         "right: job://NAME, of a job whose checkpoints are in the same storage"),
         ("two slashes", with_spec("checkpoint: {storage: {uri: file://folder}}"),
          "job.yaml:9: spec.checkpoint.storage.uri: \"file://folder\": names a host between '//' and the path; "
          "right: file:/// and the path, or the bare path"),
@@ -356,13 +362,15 @@ ONLY_IN_A_CLUSTER: list[tuple[str, str, str]] = [
         (f"store {uri}", with_spec(f"checkpoint: {{storage: {{uri: '{uri}'}}}}"),
          "spec.checkpoint.storage.uri: names no store that every pod can read and write; "
          "right: a URI such as s3://bucket/folder, or storage.pvc for a volume")
-        for uri in ("runs", "/runs", "file:///runs", "FILE:///runs", "memory://a", "https://host/a", "a::s3://b")
+        for uri in ("runs", "/runs", "file:///runs", "FILE:///runs", "memory://a", "https://host/a", "a::s3://b",
+                    "job://old")
     ),
     *(
         (f"restore {uri}", with_spec(f"checkpoint: {{restoreFrom: '{uri}'}}"),
          "spec.checkpoint.restoreFrom: names no store that every pod can read and write; "
-         "right: a URI such as s3://bucket/folder, or file:///folder of a volume that the pods mount")
-        for uri in ("runs", "file://runs", "memory://a")
+         "right: job://NAME of a job of this namespace, a URI such as s3://bucket/folder, or file:///folder of a "
+         "volume that the pods mount")
+        for uri in ("runs", "file://runs", "memory://a", "job://a/b", "job://A", "job:a", "job://")
     ),
 ]  # fmt: skip
 """Right on one machine, or wrong there by another message: field, message and what would be right."""

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 USER, PASSWORD = "trainer", "correct horse"
+STORE_KEY = b"a key that nobody knows, 32 byte"
+"""Of the chart's own store."""
 
 
 @contextmanager

@@ -5,9 +5,14 @@ import json
 from typing import Any
 
 from deepseek_operator.api.job import DeepseekJob
+from deepseek_operator.api.storage import job_named
 from deepseek_operator.api.training import Training
 from deepseek_runtime.contract import config as contract
 from deepseek_runtime.contract.config import JobConfig, Timing
+from deepseek_runtime.contract.store import job_folder
+
+LOCAL = "checkpoints"
+"""In a state folder, where jobs of this machine keep theirs if they name no other place."""
 
 
 def job_config(
@@ -31,6 +36,7 @@ def job_config(
     find the user's code; data_dir: a member's own folder that survives its process.
     """
     checkpoint = job.spec.checkpoint
+    uri = checkpoint_uri(job, uid, checkpoint_uri_default)
     return JobConfig(
         install=install,
         namespace=job.namespace,
@@ -44,10 +50,10 @@ def job_config(
         workers=job.spec.workers.replicas,
         training=contract_training(job.spec.training, code_dir),
         checkpoint=contract.Checkpoint(
-            uri=checkpoint_uri(job, uid, checkpoint_uri_default),
+            uri=uri,
             every_steps=checkpoint.every_steps,
             keep=checkpoint.keep,
-            restore_from=checkpoint.restore_from,
+            restore_from=restored_from(checkpoint.restore_from, uri),
             storage_options=checkpoint.storage.options,
         ),
         timing=timing or Timing(),
@@ -57,7 +63,21 @@ def job_config(
 def checkpoint_uri(job: DeepseekJob, uid: str, default: str) -> str:
     """The job's own folder in the store it names: with its uid, for a new job of an old name shares no lineage."""
     uri = job.spec.checkpoint.storage.uri
-    return default if uri is None else f"{uri.rstrip('/')}/{job.namespace}/{job.name}/{uid}"
+    return default if uri is None else f"{uri.rstrip('/')}/{job_folder(job.namespace, job.name, uid)}"
+
+
+def restored_from(named: str | None, own: str) -> str | None:
+    """What `restoreFrom` names, as members find it: job://NAME is a folder beside their own.
+
+    own: the job's folder, the last part of which is the only one that no other job has: its uid, or `checkpoints` in a
+    state folder.
+    """
+    name = None if named is None else job_named(named)
+    if name is None:
+        return named
+    folder, _, last = own.rpartition("/")
+    beside = f"{folder.rpartition('/')[0]}/{name}"
+    return f"{beside}/{LOCAL}" if last == LOCAL else beside
 
 
 def contract_training(training: Training, code_dir: str | None = None) -> contract.Training:

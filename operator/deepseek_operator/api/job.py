@@ -113,11 +113,13 @@ class Checkpoint(Section):
         Annotated[
             str,
             Field(min_length=1, max_length=2048),
-            Right("a folder or URI of another job's checkpoints, or one index.json in it"),
+            Right("job://NAME, a folder or URI of another job's checkpoints, or one index.json in it"),
         ]
         | None
     ) = None
-    """A folder or URI of another job's checkpoints, or one `index.json` in it; absent: begin anew."""
+    """`job://NAME`: the newest checkpoint of the job of that name (of several, of the one that saved last) in the same
+    namespace and the same storage; it may run, have ended or be deleted. Or a folder or URI of another job's
+    checkpoints, or one `index.json` in it. Absent: begin anew."""
 
 
 class RunPolicy(Section):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from deepseek_operator.api.job import JobSpec
 from deepseek_operator.api.problems import Kind, Problem
-from deepseek_operator.api.storage import REACHED_BY_PODS, is_reached_by_pods
+from deepseek_operator.api.storage import NAMES_A_JOB, REACHED_BY_PODS, is_reached_by_pods
 from deepseek_operator.api.validation import Validation, filled
 
 PAGE = "docs/reference/manifests.md"
@@ -327,8 +327,10 @@ CLUSTER_RULES: tuple[Rule, ...] = (
         (f"{_S.rsplit('.', 1)[0]}.restoreFrom",),
         lambda s: s.checkpoint.restore_from is not None and not is_reached_by_pods(s.checkpoint.restore_from, True),
         _NO_STORE,
-        "a URI such as s3://bucket/folder, or file:///folder of a volume that the pods mount",
+        "job://NAME of a job of this namespace, a URI such as s3://bucket/folder, or file:///folder of a volume that "
+        "the pods mount",
         '!has(self.checkpoint.restoreFrom) || self.checkpoint.restoreFrom.startsWith("file:///") || '
+        f"{NAMES_A_JOB.format('self.checkpoint.restoreFrom')} || "
         f"{REACHED_BY_PODS.format('self.checkpoint.restoreFrom')}",
     ),
 )

@@ -19,6 +19,7 @@ _REFUSED = {
     "http": "can be read but not written",
     "https": "can be read but not written",
     "data": "is a value, not a place",
+    "job": "names another job, for restoreFrom alone",
 } | dict.fromkeys(
     (
         "async_wrapper", "asynclocal", "blockcache", "cached", "dir", "filecache", "generic", "git", "github",
@@ -34,6 +35,17 @@ _REMOTE = "^[A-Za-z][A-Za-z0-9+.-]*://[^/]"
 _NO_REMOTE = f"(?i)^({'|'.join(sorted(['file', 'local', *_REFUSED]))}):"
 REACHED_BY_PODS = f'({{0}}.matches("{_REMOTE}") && !{{0}}.matches("{_NO_REMOTE}") && !{{0}}.contains("::"))'
 """`is_reached_by_pods` in CEL, of `{0}`."""
+
+
+_JOB = "^job://[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+NAMES_A_JOB = '{0}.matches("' + _JOB.replace("{", "{{").replace("}", "}}") + '")'
+"""`job_named` in CEL, of `{0}`."""
+_RESTORE = "spec.checkpoint.restoreFrom"
+
+
+def job_named(restore_from: str) -> str | None:
+    """The name in job://NAME: the newest job of that name whose checkpoints are in the same storage."""
+    return restore_from.removeprefix("job://") if re.fullmatch(_JOB, restore_from) else None
 
 
 def absolute(uri: str, folder: Path) -> str:
@@ -64,6 +76,10 @@ def judge_uri(uri: str, field: str) -> Problem | None:
         if re.match(r"^[a-z]+://[^/]", uri, re.IGNORECASE):
             return _bad(uri, field, "names a host between '//' and the path", "file:/// and the path, or the bare path")
         return None
+    if scheme == "job" and field == _RESTORE:
+        if job_named(uri) is not None:
+            return None
+        return _bad(uri, field, "names no job", "job://NAME, of a job whose checkpoints are in the same storage")
     if scheme in _REFUSED:
         return _bad(uri, field, f"{scheme} {_REFUSED[scheme]}", _examples())
     known = _known()
@@ -78,12 +94,12 @@ def judge_uri(uri: str, field: str) -> Problem | None:
     return _not_installed(uri, field, scheme)
 
 
-def is_reached_by_pods(uri: str, volumes: bool = False) -> bool:
+def is_reached_by_pods(uri: str, restored: bool = False) -> bool:
     """Whether a URI can name a store that every pod of a job reaches; which schemes there are is the image's affair.
 
-    volumes: so can a path in a volume that they mount.
+    restored: of restoreFrom, which may also be a path in a volume that they mount, or job://NAME.
     """
-    if volumes and uri.startswith("file:///"):
+    if restored and (uri.startswith("file:///") or job_named(uri) is not None):
         return True
     return bool(re.match(_REMOTE, uri)) and not re.match(_NO_REMOTE, uri) and "::" not in uri
 

@@ -1,8 +1,9 @@
 """Which checkpoint to load, and which to delete: the rules of protocol/lineage.py on a real store."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from deepseek_runtime.checkpoint.index import (
     Index,
@@ -17,6 +18,9 @@ from deepseek_runtime.checkpoint.index import (
 from deepseek_runtime.checkpoint.store import Store, StoreError, open_store
 from deepseek_runtime.protocol import lineage
 from deepseek_runtime.protocol.lineage import LineageBroken, Step
+
+_FOLDER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Of a job, in a folder of such: a uid. (It becomes part of a URI.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,28 +84,97 @@ def choose(store: Store, term: int, skip: Collection[tuple[int, int]] = (), *, d
     raise StoreError("missing", f"{store.uri} has no checkpoint that can be read: {reasons}")
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a person named: a checkpoint, in the store of its job."""
+
+    store: Store
+    choice: Choice
+    folder: str = ""
+    """Of the job, in what was named; empty: that is the job's own."""
+
+    def path(self, path: str) -> str:
+        """A path of the store, from what was named on."""
+        return f"{self.folder}/{path}" if self.folder else path
+
+
 def find_checkpoint(
     uri: str, options: Mapping[str, Any] | None = None, step: int | None = None, *, volatile: bool = False
 ) -> tuple[Store, Choice]:
-    """A checkpoint by what a person names: a job's folder or URI (its newest, or the one of `step`), or an index.json.
+    """A checkpoint by what a person names: see `find_named`."""
+    named = find_named(uri, options, step, volatile=volatile)
+    return named.store, named.choice
 
-    Raises StoreError: missing when there is none, with what is there.
+
+def find_named(
+    uri: str,
+    options: Mapping[str, Any] | None = None,
+    step: int | None = None,
+    *,
+    volatile: bool = False,
+    other_than: str = "",
+) -> Named:
+    """uri: of a job's folder (its newest, or the one of `step`), of a folder of such (of the job that saved last, as
+    storages have one folder for all jobs of a name), or an index.json.
+
+    other_than: a folder of those that is not meant. Raises StoreError: missing when there is none, with what is there.
     """
     root, name = split_uri(uri)
-    store = open_store(root, options, volatile=volatile)
-    if name is not None:
-        return store, Choice(read_index(store, *name))
-    seen = survey(store)
+    store, folder = open_store(root, options, volatile=volatile), ""
+    try:
+        if name is not None:
+            return Named(store, Choice(read_index(store, *name)))
+        seen = survey(store)
+        if not seen.bases and not seen.indexes:
+            folder = _saved_last(store, root, options, volatile, other_than)
+            store.close()
+            store = open_store(f"{root.rstrip('/')}/{folder}", options, volatile=volatile)
+            seen = survey(store)
+        return Named(store, _of_step(store, seen, step), folder)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _of_step(store: Store, seen: Survey, step: int | None) -> Choice:
+    """Of one job; None: its newest."""
     if step is None:
         if (choice := choose(store, _next_term(seen))) is None:
             raise StoreError("missing", f"{store.uri} holds no checkpoint of a job")
-        return store, choice
+        return choice
     names = _on_lineage(store, seen)
     for found in names:
         if found.step == step:
-            return store, Choice(read_index(store, *found))
+            return Choice(read_index(store, *found))
     there = ", ".join(str(found.step) for found in reversed(names)) or "none"
     raise StoreError("missing", f"{store.uri} holds no checkpoint of step {step}; there are: {there}")
+
+
+def _saved_last(store: Store, root: str, options: Mapping[str, Any] | None, volatile: bool, other_than: str) -> str:
+    """Of the jobs whose folders lie in this one: the one with the newest checkpoint that can be restored."""
+    folders = set()
+    for path in store.list():
+        folder, _, rest = path.partition("/")
+        if index_name(rest) is not None and _FOLDER.fullmatch(folder):
+            folders.add(folder)
+    saved: list[tuple[str, str]] = []
+    unreadable: StoreError | None = None
+    for folder in sorted(folders - {other_than}):
+        job = open_store(f"{root.rstrip('/')}/{folder}", options, volatile=volatile)
+        try:
+            choice = choose(job, _next_term(survey(job)))
+        except StoreError as error:
+            if error.kind not in ("damaged", "missing"):
+                raise
+            unreadable = error
+            continue
+        finally:
+            job.close()
+        if choice is not None:
+            saved.append((choice.index.created, folder))
+    if saved:
+        return max(saved)[1]
+    raise unreadable or StoreError("missing", f"{store.uri} holds no checkpoint of a job")
 
 
 def list_checkpoints(uri: str, options: Mapping[str, Any] | None = None, *, volatile: bool = False) -> list[Listed]:

@@ -97,7 +97,7 @@ class Checkpoint(Section):
     every_steps: Positive = 1000
     keep: Positive = 3
     restore_from: str | None = None
-    """A folder or URI of another job's checkpoints, or one index.json."""
+    """A folder or URI of another job's checkpoints, or of those of all jobs of a name, or one index.json."""
     storage_options: dict[str, Any] = {}
 
 

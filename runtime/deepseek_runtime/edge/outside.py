@@ -4,21 +4,19 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from deepseek_runtime.checkpoint import choose
-from deepseek_runtime.checkpoint.index import Index, PartRef, StoredFile, moments_path, write_base, write_index
-from deepseek_runtime.checkpoint.read import verify_part
-from deepseek_runtime.checkpoint.spans import read_span, write_span
-from deepseek_runtime.checkpoint.store import PIECE, Store, StoreError, open_store
+from deepseek_runtime.checkpoint.index import Index, PartRef, StoredFile, write_base, write_index
+from deepseek_runtime.checkpoint.spans import write_span
+from deepseek_runtime.checkpoint.store import Store, StoreError, open_store
 from deepseek_runtime.checkpoint.writer import Writer
 from deepseek_runtime.contract.config import JobConfig
 from deepseek_runtime.contract.names import Member
+from deepseek_runtime.edge.finding import find, load_parts
 from deepseek_runtime.edge.kept_journal import KeptJournal, Piece
 from deepseek_runtime.membership import Membership, Unavailable
 from deepseek_runtime.protocol.effects import (
@@ -26,17 +24,15 @@ from deepseek_runtime.protocol.effects import (
     Clean,
     Failed,
     FindCheckpoint,
-    Found,
     ListWorkers,
     LoadParts,
-    PartData,
     ReadTerm,
     WriteBase,
     WriteIndex,
     WriteParts,
     WriteState,
 )
-from deepseek_runtime.protocol.files import FileRef, Source
+from deepseek_runtime.protocol.files import FileRef
 from deepseek_runtime.protocol.lineage import Base, Step
 from deepseek_runtime.protocol.settings import settings_of
 
@@ -130,9 +126,9 @@ class Storage:
             # Read now: it has every push that the parts have.
             do = partial(_write_parts, call=call, journal=self._journal, piece=self._piece())
         elif isinstance(call, LoadParts):
-            do = lambda store: _load_parts(self._config, store, call)  # noqa: E731
+            do = lambda store: load_parts(self._config, store, call)  # noqa: E731
         elif isinstance(call, FindCheckpoint):
-            do = lambda store: _find(self._config, store, call)  # noqa: E731
+            do = lambda store: find(self._config, store, call)  # noqa: E731
         elif isinstance(call, WriteIndex):
             do = lambda store: _write_index(self._config, store, call)  # noqa: E731
         elif isinstance(call, WriteBase):
@@ -192,18 +188,6 @@ def _write_parts(
     return parts
 
 
-def _load_parts(config: JobConfig, store: Store, call: LoadParts) -> Any:
-    if not call.source.foreign:
-        return _read(store, call)
-    # By what the person wrote, not by the store's own name: that has lost any credentials.
-    root, _ = choose.split_uri(config.checkpoint.restore_from or "")
-    foreign = open_store(root, config.checkpoint.storage_options)
-    try:
-        return _read(foreign, call)
-    finally:
-        foreign.close()
-
-
 def _clean(store: Store, term: int, keep: int) -> None:
     choose.clean(store, term, keep)
 
@@ -212,106 +196,6 @@ def _base(call: WriteBase) -> Base:
     if call.restored is not None:
         return Base(restored=Step(*call.restored))
     return Base(continues=call.continues)
-
-
-def _find(config: JobConfig, store: Store, call: FindCheckpoint) -> Found | None:
-    """The newest of the job's own lineage; without one, what restoreFrom names."""
-    with _of_field("checkpoint.storage"):
-        choice = choose.choose(store, call.term, call.skip)
-        if choice is None:
-            store.check()
-    if choice is not None:
-        # What is in `skip` was said when it turned out to be damaged.
-        told = tuple(
-            f"checkpoint of step {name.step} (term {name.term}): {why}"
-            for name, why in choice.passed_over
-            if tuple(name) not in call.skip
-        )
-        return replace(_found(config, choice.index), passed_over=told)
-    if config.checkpoint.restore_from is None:
-        return None
-    with _of_field("checkpoint.restoreFrom"):
-        foreign, named = choose.find_checkpoint(config.checkpoint.restore_from, config.checkpoint.storage_options)
-        try:
-            return _adopted(config, store, foreign, named.index, call.term)
-        finally:
-            foreign.close()
-
-
-@contextmanager
-def _of_field(name: str) -> Iterator[None]:
-    """Says which of the manifest's two places is meant."""
-    try:
-        yield
-    except StoreError as error:
-        raise StoreError(error.kind, f"{name}: {error.message}") from error
-
-
-def _adopted(config: JobConfig, store: Store, foreign: Store, index: Index, term: int) -> Found:
-    """What restoreFrom names, with the files that are not spans copied into the job's own folder."""
-    found = _found(config, index)
-    training = config.training
-    same = (index.batch_size, index.local_steps, index.seed) == (
-        training.batch_size,
-        training.update.local_steps,
-        training.seed,
-    )
-    fixed = _copied(foreign, store, found.fixed, found.fixed.path) if found.fixed else None
-    moments = None
-    if found.moments is not None and same:
-        moments = _copied(foreign, store, found.moments, moments_path(term, index.step))
-    source = replace(found.source, weights_only=not same, foreign=True)
-    return replace(found, source=source, fixed=fixed, moments=moments, foreign=True)
-
-
-def _copied(foreign: Store, store: Store, file: FileRef, path: str) -> FileRef:
-    verify_part(foreign, file)
-    with foreign.open_read(file.path) as source, store.open_write(path) as sink:
-        while piece := source.read(PIECE):
-            sink.write(piece)
-    return replace(file, path=path)
-
-
-def _read(store: Store, call: LoadParts) -> dict[int, PartData]:
-    parts = {span: read_span(store, call.source.parts[span], span) for span in call.spans}
-    for part in parts.values():
-        if call.source.cut >= 0:
-            part.applied.remove(call.source.cut)
-            part.skipped.discard(call.source.cut)
-    return parts
-
-
-def _cut(config: JobConfig, index: Index) -> int:
-    """The last range of a job of other length, if it has other batches there than here; -1: none."""
-    here = settings_of(config).plan(index.samples)
-    same = (here.batch_size, here.local_steps, here.seed) == (index.batch_size, index.local_steps, index.seed)
-    if not same or not index.steps_total or index.steps_total == here.steps:
-        return -1
-    there = replace(here, steps=index.steps_total)
-    last = there.count - 1
-    return last if there.steps_of(last) != here.steps_of(last) else -1
-
-
-def _created(index: Index) -> float | None:
-    try:
-        return datetime.fromisoformat(index.created).timestamp()
-    except ValueError:
-        return None
-
-
-def _found(config: JobConfig, index: Index) -> Found:
-    parts = {part.span: part.ref for part in index.parts}
-    return Found(
-        Source(index.term, index.step, parts, cut=_cut(config, index)),
-        index.space,
-        index.samples,
-        index.fixed.ref if index.fixed else None,
-        index.moments.ref if index.moments else None,
-        index.aliases,
-        False,
-        index.loss_scale,
-        created=_created(index),
-    )
 
 
 def _write_index(config: JobConfig, store: Store, call: WriteIndex) -> None:

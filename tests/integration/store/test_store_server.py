@@ -5,53 +5,30 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from ssl import create_default_context
 
 import pytest
 
-from deepseek_operator.certificates import Authority, years
+from builders.store_servers import STORE_KEY as KEY
 from deepseek_runtime.checkpoint.remote import RemoteStore
 from deepseek_runtime.checkpoint.store import StoreError, open_store
 from deepseek_runtime.contract.store import password_of as password
+from deepseek_runtime.contract.store import user_of
 
 pytest.importorskip("wsgidav")
 pytest.importorskip("webdav4")
 
-KEY = b"a key that nobody knows, 32 byte"
 UID = "5a1c8f6e-0000-4000-8000-000000000001"
 OTHER = "5a1c8f6e-0000-4000-8000-000000000002"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("store")
-
-
-@pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
-    authority = Authority.new("tests", years(1))
-    pair = authority.server("store", ["127.0.0.1"], years(1))
-    (folder / "ca.crt").write_bytes(authority.certificate)
-    (folder / "tls.crt").write_bytes(pair.certificate)
-    (folder / "tls.key").write_bytes(pair.key)
-    (folder / "key").write_bytes(KEY)
-    command = [sys.executable, "-m", "deepseek_runtime.store_server", "--host", "127.0.0.1", "--port", "0"]
-    command += ["--folder", str(folder / "data"), "--key", str(folder / "key"), "--tls", str(folder)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
-            assert process.wait(20) == 0
+MINE, MY_FOLDER = user_of("team-a", "mine", UID), f"team-a/mine/{UID}"
+THEIRS, ELSEWHERE = user_of("team-a", "theirs", OTHER), user_of("team-b", "mine", UID)
 
 
 @pytest.fixture
 def store(url: str, folder: Path) -> Iterator[RemoteStore]:
-    opened = of(url, folder, UID, UID, password(KEY, UID))
+    opened = of(url, folder, MY_FOLDER, MINE, password(KEY, MINE))
     yield opened
     opened.close()
 
@@ -80,36 +57,45 @@ def test_a_checkpoint_goes_in_and_out(store: RemoteStore) -> None:
     store.delete_tree("latest")
 
 
-@pytest.mark.parametrize("secret", [password(KEY, OTHER), ""])
+@pytest.mark.parametrize("secret", [password(KEY, THEIRS), ""])
 def test_a_wrong_password_is_denied(url: str, folder: Path, secret: str) -> None:
-    stranger = of(url, folder, UID, UID, secret)
+    stranger = of(url, folder, MY_FOLDER, MINE, secret)
     with pytest.raises(StoreError) as refused:
         stranger.check()
     assert refused.value.kind == "denied"
     stranger.close()
 
 
-def test_another_jobs_folder_is_denied(url: str, folder: Path) -> None:
-    mine = of(url, folder, UID, UID, password(KEY, UID))
-    mine.put("index.json", b"mine")
-    theirs = of(url, folder, UID, OTHER, password(KEY, OTHER))
-    for attempt in (
-        lambda: theirs.get("index.json"),
-        theirs.check,
-        theirs.list,
-        lambda: theirs.delete_tree("index.json"),
-    ):
-        with pytest.raises(StoreError) as refused:
+def test_jobs_of_a_namespace_read_one_another_and_no_more(url: str, folder: Path) -> None:
+    def refused(attempt: Callable[[], object]) -> bool:
+        with pytest.raises(StoreError) as error:
             attempt()
-        assert refused.value.kind == "denied"
-    admin = of(url, folder, UID, "admin", password(KEY, "admin"))
-    assert admin.get("index.json") == b"mine"
-    for opened in (mine, theirs, admin):
+        return error.value.kind == "denied"
+
+    mine = of(url, folder, MY_FOLDER, MINE, password(KEY, MINE))
+    mine.put("t1/index.json", b"mine")
+    beside = of(url, folder, MY_FOLDER, THEIRS, password(KEY, THEIRS))
+    assert beside.get("t1/index.json") == b"mine"
+    assert beside.list() == ["t1/index.json"]
+    assert refused(lambda: beside.put("t1/index.json", b"theirs"))
+    assert refused(lambda: beside.put("t2/more", b"theirs"))
+    assert refused(lambda: beside.delete_tree("t1"))
+    assert refused(beside.check)
+    of_the_name = of(url, folder, "team-a/mine", THEIRS, password(KEY, THEIRS))
+    assert of_the_name.list() == [f"{UID}/t1/index.json"]
+    outside = of(url, folder, MY_FOLDER, ELSEWHERE, password(KEY, ELSEWHERE))
+    assert refused(lambda: outside.get("t1/index.json"))
+    assert refused(outside.list)
+    assert refused(lambda: outside.exists("t1/index.json"))
+    assert refused(outside.check)
+    admin = of(url, folder, MY_FOLDER, "admin", password(KEY, "admin"))
+    assert admin.get("t1/index.json") == b"mine"
+    for opened in (mine, beside, of_the_name, outside, admin):
         opened.close()
 
 
 def test_an_unknown_authority_is_refused(url: str) -> None:
-    stranger = open_store(f"{url.replace('https', 'webdavs')}/{UID}", {"auth": [UID, password(KEY, UID)]})
+    stranger = open_store(f"{url.replace('https', 'webdavs')}/{MY_FOLDER}", {"auth": [MINE, password(KEY, MINE)]})
     with pytest.raises(StoreError):
         stranger.check()
     stranger.close()

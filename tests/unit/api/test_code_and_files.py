@@ -6,6 +6,7 @@ import pytest
 
 from builders.manifests import HEAD, RIGHT, with_spec, with_training
 from deepseek_operator.api import user_code
+from deepseek_operator.api.config import restored_from
 from deepseek_operator.api.load import Manifest, load_manifest
 from deepseek_operator.api.problems import ManifestError
 from deepseek_operator.api.user_code import UserCode
@@ -108,6 +109,15 @@ def test_a_checkpoint_that_does_not_exist(tmp_path: Path) -> None:
         'job.yaml:9: spec.checkpoint.restoreFrom: "old" does not exist; '
         "right: a folder of checkpoints, or an index.json in it"
     )
+
+
+def test_a_job_is_named_where_one_begins_from_it(tmp_path: Path) -> None:
+    job = load(tmp_path, with_spec("checkpoint: {restoreFrom: 'job://old'}")).job
+    assert job.spec.checkpoint.restore_from == "job://old"
+    assert restored_from("job://old", "file:///state/digits/checkpoints") == "file:///state/old/checkpoints"
+    assert restored_from("job://old", "s3://bucket/ml/digits/a-uid") == "s3://bucket/ml/old"
+    assert restored_from("s3://bucket/x", "s3://bucket/ml/digits/a-uid") == "s3://bucket/x"
+    assert restored_from(None, "s3://bucket/ml/digits/a-uid") is None
 
 
 def test_paths_of_checkpoints_become_uris(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from builders.checkpoints import a_checkpoint, a_job
-from deepseek_runtime.checkpoint.choose import choose, clean, find_checkpoint, list_checkpoints
+from deepseek_runtime.checkpoint.choose import choose, clean, find_checkpoint, find_named, list_checkpoints
+from deepseek_runtime.checkpoint.index import index_path, read_index, write_index
 from deepseek_runtime.checkpoint.local import LocalStore
 from deepseek_runtime.checkpoint.store import StoreError
 from deepseek_runtime.protocol.lineage import Base, Step
@@ -129,6 +130,44 @@ def test_a_person_who_names_a_wrong_folder_is_told(store: LocalStore) -> None:
     assert caught.value.kind == "missing"
     with pytest.raises(StoreError, match="does not exist"):
         find_checkpoint(f"{store.uri}/t1/step-20/index.json")
+
+
+def saved(folder: Path, created: str, *steps: int) -> LocalStore:
+    """A job that saved its last checkpoint then."""
+    store = LocalStore(folder)
+    a_job(store, {1: FIRST}, {1: list(steps)})
+    index = read_index(store, 1, steps[-1]).model_copy(update={"created": created})
+    store.delete_tree(index_path(*index.name))
+    write_index(store, index)
+    return store
+
+
+def test_of_all_jobs_of_a_name_the_one_that_saved_last_is_taken(tmp_path: Path) -> None:
+    saved(tmp_path / "digits" / "aaaa", "2026-03-01T00:00:00Z", 0, 10)
+    saved(tmp_path / "digits" / "bbbb", "2026-05-01T00:00:00Z", 0, 5)
+    saved(tmp_path / "digits" / "cccc", "2026-04-01T00:00:00Z", 0, 20)
+    (tmp_path / "digits" / "dddd").mkdir()  # nothing saved yet
+    a_checkpoint(LocalStore(tmp_path / "digits" / "eeee"), 1, 0)  # no base yet
+    uri = str(tmp_path / "digits")
+    named = find_named(uri)
+    assert (named.folder, named.choice.index.step) == ("bbbb", 5)
+    assert named.path("t1/x") == "bbbb/t1/x"
+    assert LocalStore(tmp_path / "digits").exists(named.path(named.choice.index.parts[0].path))
+    assert find_named(uri, other_than="bbbb").folder == "cccc"
+    assert find_checkpoint(uri, step=0)[1].index.step == 0
+    own = find_named(f"{uri}/aaaa")
+    assert (own.folder, own.path("x"), own.choice.index.step) == ("", "x", 10)
+    with pytest.raises(StoreError, match="holds no checkpoint of a job"):
+        find_named(str(tmp_path))  # one folder too high
+
+
+def test_of_all_jobs_of_a_name_one_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    broken = saved(tmp_path / "aaaa", "2026-06-01T00:00:00Z", 0)
+    cut(broken, "t1/step-0/index.json")
+    with pytest.raises(StoreError, match="no checkpoint that can be read"):
+        find_named(str(tmp_path))
+    saved(tmp_path / "bbbb", "2026-05-01T00:00:00Z", 0)
+    assert find_named(str(tmp_path)).folder == "bbbb"
 
 
 def test_the_list_shows_all_and_what_is_wrong(store: LocalStore) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from deepseek_runtime.contract.store import password_of
 STORE = Rendering(
     etcd=("e1:2379", "e2:2390"), store_uri="webdavs://store.ops:8443/", store_key=b"k" * 32, store_ca="PEM"
 )
+USER = f"ml.digits.{OWNER.uid}"
 CODE = UserCode({"train.py": b"print()\n", "weights.bin": b"\xff\x00"})
 
 
@@ -42,9 +44,9 @@ def test_the_config_document() -> None:
     assert read.etcd == ("e1:2379", "e2:2390")
     assert read.keep_journals
     assert read.training.code == "/etc/dsj/code"
-    assert read.checkpoint.uri == f"webdavs://store.ops:8443/{OWNER.uid}"
+    assert read.checkpoint.uri == f"webdavs://store.ops:8443/ml/digits/{OWNER.uid}"
     text = manifest["data"]["config.json"]
-    assert password_of(STORE.store_key, OWNER.uid) not in text, "credentials do not stand in a ConfigMap"
+    assert password_of(STORE.store_key, USER) not in text, "credentials do not stand in a ConfigMap"
     assert "auth" not in text
 
 
@@ -56,19 +58,34 @@ def test_the_store_s_credentials() -> None:
     assert secret["metadata"]["name"] == storage.options_secret
     assert secret["metadata"]["name"].endswith("-worker-keys"), "which no job may mount"
     assert json.loads(secret["stringData"]["storage.json"]) == {
-        "auth": [OWNER.uid, password_of(STORE.store_key, OWNER.uid)],
+        "auth": [USER, password_of(STORE.store_key, USER)],
         "verify": "/etc/dsj/secrets/store-ca.crt",
     }
     assert secret["stringData"]["store-ca.crt"] == "PEM"
     open_store = storage_of(job(), OWNER, Rendering(store_uri="s3://bucket"), None)
     assert isinstance(open_store, Storage)
-    assert (open_store.uri, options_secret(OWNER, open_store)) == (f"s3://bucket/{OWNER.uid}", None)
+    assert (open_store.uri, options_secret(OWNER, open_store)) == (f"s3://bucket/ml/digits/{OWNER.uid}", None)
 
 
 def test_an_object_store() -> None:
     named = {"storage": {"uri": "s3://bucket/x/", "secret": "aws"}}
     storage = storage_of(job(checkpoint=named), OWNER, STORE, None)
     assert storage == Storage(f"s3://bucket/x/ml/digits/{OWNER.uid}", environment_secret="aws")
+
+
+@pytest.mark.parametrize(
+    "storage,folder",
+    [
+        ({}, "webdavs://store.ops:8443/ml/old"),
+        ({"storage": {"uri": "s3://bucket/x/"}}, "s3://bucket/x/ml/old"),
+        ({"storage": {"pvc": {"claimName": "c"}}}, "file:///var/lib/dsj/checkpoints/ml/old"),
+    ],
+)
+def test_another_job_by_its_name(storage: dict[str, Any], folder: str) -> None:
+    named = made(found=Found(claim=claim("ReadWriteMany")), checkpoint={**storage, "restoreFrom": "job://old"})
+    assert named.config is not None
+    assert named.config.checkpoint.restore_from == folder
+    assert named.config.checkpoint.uri == f"{folder.removesuffix('old')}digits/{OWNER.uid}"
 
 
 def claim(*modes: str, phase: str = "Bound", **status: Any) -> dict[str, Any]:
@@ -177,5 +194,9 @@ def test_who_may_talk_to_whom() -> None:
     assert to_members["to"] == [members]
     assert {(port["protocol"], port["port"]) for port in dns["ports"]} == {("TCP", 53), ("UDP", 53)}
     assert [port["port"] for port in outside["ports"]] == [80, 81, 443, 2379, 2390, 9000]
+    named = made(checkpoint={"restoreFrom": "job://old"}, settings=replace(STORE, open_ports=()))
+    assert named.storage is not None
+    (out,) = network_policy(named.job, OWNER, named.settings, named.storage)["spec"]["egress"][2:]
+    assert [port["port"] for port in out["ports"]] == [2379, 2390, 8443], "the storage is the job's own"
     own = network_policy(job(), OWNER, STORE, Storage("webdavs://store.ops:8443/u"))["spec"]["egress"][2]["ports"]
     assert {"protocol": "TCP", "port": 8443} in own

@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from deepseek_operator.api.config import restored_from
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.executors.render.parts import Manifest, Owner, job_labels, part_metadata
 from deepseek_operator.executors.render.settings import Rendering
@@ -38,7 +39,7 @@ def network_policy(job: DeepseekJob, owner: Owner, settings: Rendering, storage:
 
 def storage_ports(job: DeepseekJob, storage: Storage) -> set[int]:
     """Of the storage and of what `restoreFrom` names, as far as URIs and `endpoint_url` tell."""
-    named = [storage.uri, job.spec.checkpoint.restore_from or ""]
+    named = [storage.uri, restored_from(job.spec.checkpoint.restore_from, storage.uri) or ""]
     options = job.spec.checkpoint.storage.options
     client = options.get("client_kwargs")
     for options_of in (options, client if isinstance(client, dict) else {}):

@@ -10,7 +10,7 @@ from deepseek_operator.executors.render.parts import Manifest, Owner, part_metad
 from deepseek_operator.executors.render.settings import Rendering
 from deepseek_operator.reconcile.observe import Obstacle
 from deepseek_runtime.contract.names import STORAGE_FILE, STORE_CA_FILE
-from deepseek_runtime.contract.store import password_of
+from deepseek_runtime.contract.store import job_folder, password_of, user_of
 
 SECRETS = "/etc/dsj/secrets"
 CHECKPOINTS = "/var/lib/dsj/checkpoints"
@@ -51,7 +51,7 @@ def storage_of(job: DeepseekJob, owner: Owner, settings: Rendering, claim: Manif
         if obstacle is not None:
             return obstacle
         volume = {"persistentVolumeClaim": {"claimName": named.pvc.claim_name}}
-        return Storage(_folder(owner), volume, named.pvc.sub_path)
+        return Storage(f"file://{CHECKPOINTS}/{_folder(owner)}", volume, named.pvc.sub_path)
     if named.uri is not None:
         return Storage(checkpoint_uri(job, owner.uid, ""), environment_secret=named.secret or "")
     if settings.store_uri:
@@ -81,18 +81,19 @@ def options_secret(owner: Owner, storage: Storage) -> Manifest | None:
 
 
 def _own_store(owner: Owner, settings: Rendering) -> Storage:
-    """Each job is a user of its own there, called as its uid, and has the folder of that name to itself."""
-    uri = f"{settings.store_uri.rstrip('/')}/{owner.uid}"
+    """Each job is a user of its own there, with a folder to itself; it may read those of its namespace's jobs."""
+    uri = f"{settings.store_uri.rstrip('/')}/{_folder(owner)}"
     if not settings.store_key:
         return Storage(uri)
-    options: Manifest = {"auth": [owner.uid, password_of(settings.store_key, owner.uid)]}
+    user = user_of(owner.namespace, owner.name, owner.uid)
+    options: Manifest = {"auth": [user, password_of(settings.store_key, user)]}
     if settings.store_ca:
         options["verify"] = f"{SECRETS}/{STORE_CA_FILE}"
     return Storage(uri, options_secret=owner.part(STORE_SECRET), options=options, authority=settings.store_ca)
 
 
 def _folder(owner: Owner) -> str:
-    return f"file://{CHECKPOINTS}/{owner.namespace}/{owner.name}/{owner.uid}"
+    return job_folder(owner.namespace, owner.name, owner.uid)
 
 
 def _judge(job: DeepseekJob, name: str, claim: Manifest | None) -> Obstacle | None:
