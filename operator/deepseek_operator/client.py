@@ -1,9 +1,11 @@
-"""Jobs from Python, on this machine: start one, or take up one that was started elsewhere.
+"""Jobs from Python, on this machine or in a cluster: start one, or take up one that was started elsewhere.
 
     from deepseek_operator import run
     job = run("train.py", workers=3)
     for line in job.logs(follow=True): print(line)
     print(job.result().metrics, job.result().model)
+
+In a cluster: run("train.py", workers=3, cluster=True), or cluster="context" and namespace="ml"; attach() the same.
 
 A job has processes of its own: it goes on when this one ends, or is interrupted, and `attach(name)` finds it again from
 any other. No call here has a time-out unless it is given one.
@@ -11,30 +13,34 @@ any other. No call here has a time-out unless it is given one.
 
 import contextlib
 import functools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from deepseek_operator import jobs_here, launch
+from deepseek_operator import launch, place
+from deepseek_operator.api.load import Manifest
 from deepseek_operator.api.status import JobEvent, JobStatus
 from deepseek_operator.compose import compose, laid_over
-from deepseek_operator.kept import NotThere, audited, export_model
+from deepseek_operator.jobs_here import Here, JobHere
+from deepseek_operator.kept import NotThere
 from deepseek_operator.launch import StartRefused
-from deepseek_operator.member_logs import Choice, Followed
+from deepseek_operator.place import Choice, Place
 from deepseek_operator.state_folder import StateFolder, default_state_root
 from deepseek_operator.view.log_lines import merged, shown, stamped
 from deepseek_operator.view.sentence import Why, why
 from deepseek_operator.view.snapshot import Snapshot
 from deepseek_runtime.contract.names import COMMAND, Role
 
+if TYPE_CHECKING:
+    from deepseek_operator.jobs_in_cluster import InCluster
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LOOK: Final = 0.25
-"""Seconds between two looks at logs that grow."""
 WIDTH: Final = 10
 """Of a member's name in front of its lines."""
 
@@ -84,18 +90,20 @@ class Result:
     dense_bytes: int
     """What dense pushes and pulls of each step would have been."""
     status: JobStatus = field(repr=False)
-    folder: StateFolder = field(repr=False)
+    job: place.Job = field(repr=False)
+    folder: Path = field(repr=False)
+    """Where the model is kept once it was asked for."""
 
     @property
     def model(self) -> Path:
         """A plain safetensors file: model.load_state_dict(safetensors.torch.load_file(path)). Raises NotThere."""
-        file = self.folder.path / "model.safetensors"
-        return file if file.exists() else export_model(self.folder, file).path
+        file = self.folder / "model.safetensors"
+        return file if file.exists() else self.job.export(file).path
 
     @property
     def audit(self) -> Any:
         """How often each sample counted (deepseek_runtime.audit.Audit). Raises NotThere."""
-        return audited(self.folder)
+        return self.job.audit()
 
 
 def _leaves_it_running(call: Callable[P, T]) -> Callable[P, T]:
@@ -115,18 +123,19 @@ def _leaves_it_running(call: Callable[P, T]) -> Callable[P, T]:
 
 
 class Job:
-    """A job on this machine, by its state folder: any number of processes may hold one."""
+    """A job, where it runs: any number of processes may hold one."""
 
-    def __init__(self, folder: StateFolder) -> None:
-        self.folder = folder
+    def __init__(self, held: place.Job, there: Place | None = None) -> None:
+        self.held = held
+        self._there = there or Here()
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.held.name
 
     def status(self) -> JobStatus:
-        """As it is now. Raises StateBroken."""
-        return self.folder.status()
+        """As it is now. Raises Unreadable; in a cluster NotThere when it was deleted, ApiError."""
+        return self._look().status
 
     @property
     def phase(self) -> str:
@@ -140,7 +149,7 @@ class Job:
     def why(self) -> str:
         """In one sentence what keeps it from running, or how it ended, and what to do."""
         said = why(self._look())
-        return f"{said.sentence}; {said.remedy}" if said.remedy else said.sentence
+        return f"{said.sentence}; {self._there.spelled(said.remedy)}" if said.remedy else said.sentence
 
     def logs(self, follow: bool = False, role: Role | None = None, index: int | None = None) -> Iterator[str]:
         """Lines of all members (of one role, of one member) in the order of their times, the member's name in front.
@@ -148,15 +157,15 @@ class Job:
         follow: goes on until the job has ended, with members that are born later too.
         """
         choice = Choice(role, index, False)
-        alive = follow and self.folder.alive()
-        logs = {source: Followed(file) for source, file in choice.files(self.folder).items()}
+        alive = follow and self.held.alive()
+        logs = dict(self.held.logs(choice))
         for line in merged({source: one.more(end=not alive) for source, one in logs.items()}):
             yield shown(line, WIDTH)
         try:
             while alive:
-                alive = not self._ended_within(LOOK)  # before the last look
-                for source, file in choice.files(self.folder).items():
-                    logs.setdefault(source, Followed(file))
+                alive = not self.held.wait(self.held.tick)  # before the last look
+                for source, log in self.held.logs(choice).items():
+                    logs.setdefault(source, log)
                 found = []
                 for source, one in logs.items():
                     added = list(stamped(source, one.more(end=not alive), one.time))
@@ -176,8 +185,8 @@ class Job:
         """
         end = None if timeout is None else time.monotonic() + timeout
         while True:
-            left = LOOK if end is None else min(LOOK, end - time.monotonic())
-            if self._ended_within(max(0.0, left)):
+            left = self.held.tick if end is None else min(self.held.tick, end - time.monotonic())
+            if self.held.wait(max(0.0, left)):
                 return self.status()
             if end is not None and time.monotonic() >= end:
                 raise TimeoutError(f"after {timeout:g} s {self.why()}")
@@ -189,7 +198,7 @@ class Job:
         shot = self._look()
         status, progress = shot.status, shot.progress
         if status.phase != "Succeeded":
-            raise _failed(shot, why(shot))
+            raise _failed(shot, why(shot), self._there)
         return Result(
             metrics=dict(progress.metrics) if progress is not None else {},
             loss=progress.loss if progress is not None else None,
@@ -197,33 +206,31 @@ class Job:
             wire_bytes=progress.wire_bytes if progress is not None else 0,
             dense_bytes=progress.dense_bytes if progress is not None else 0,
             status=status,
-            folder=self.folder,
+            job=self.held,
+            folder=_folder(self.held, status),
         )
 
     @_leaves_it_running
     def stop(self, drain: bool = True, timeout: float | None = None) -> JobStatus:
         """Ends it: workers push what they hold and a checkpoint is written, or (drain=False) all are killed.
 
-        `run(..., resume=True)` goes on from there. Raises TimeoutError.
+        `run(..., resume=True)` goes on from there. Raises TimeoutError; Busy for drain=False in a cluster.
         """
-        self.folder.request_stop(drain=drain)
+        self.held.stop(kill=not drain)
         return self.wait(timeout)
 
     def scale(self, workers: int) -> None:
         """Asks for another number of workers. Raises ValueError outside the manifest's bounds."""
-        self.folder.scale(workers)
-
-    def _ended_within(self, seconds: float) -> bool:
-        """Whether nobody runs it any more."""
-        return self.folder.wait(seconds)
+        self.held.scale(workers)
 
     def _look(self) -> Snapshot:
-        return jobs_here.look(self.folder)
+        return self.held.look()
 
     def _say_how_to_go_on(self) -> None:
         with contextlib.suppress(Exception):  # an interrupted person is told what can be told
-            if self.folder.alive():
-                commands = "   ".join(f"{COMMAND} {word} {self.name}" for word in ("watch", "logs", "stop"))
+            if self.held.alive():
+                words = "   ".join(f"{COMMAND} {word} {self.name}" for word in ("watch", "logs", "stop"))
+                commands = self._there.spelled(words)
                 print(f"{self.name} goes on. next: {commands}", file=sys.stderr)  # noqa: T201 -- a hint for people
 
     def __repr__(self) -> str:
@@ -248,7 +255,8 @@ def run(
     seed: int | None = None,
     args: Mapping[str, Any] | None = None,
     spec: Mapping[str, Any] | None = None,
-    on: Literal["local"] = "local",
+    cluster: bool | str = False,
+    namespace: str | None = None,
     resume: bool = False,
     replace: bool = False,
 ) -> Job:
@@ -257,12 +265,13 @@ def run(
     what: a Python script that trains on a session (its folder goes with it), `module:Class` of an installed task, or a
     YAML manifest. name: by default the manifest's, or after the script. args: `--key value` of the script, keyword
     arguments of the task. spec: anything else of the manifest's `spec`, spelled as there. resume: go on with the job
-    of this name; replace: end and delete it first.
+    of this name; replace: end and delete it first. cluster: True, or a context of the kubeconfig; namespace: of the
+    job there, by default the context's own.
 
-    Raises ManifestError with all that is wrong, NotStarted.
+    Raises ManifestError with all that is wrong, NotStarted; in a cluster NoCluster, ApiError.
     """
-    if on != "local":
-        raise NotStarted(f"on={on!r} is not known", 'on="local" runs on this machine')
+    if namespace is not None and not cluster:
+        raise NotStarted(f"namespace={namespace!r} is of a cluster", "cluster=True says so")
     given: dict[str, Any] = {"steps": steps, "epochs": epochs, "batchSize": batch_size, "seed": seed}
     if args is not None:
         given["args"] = dict(args)
@@ -273,28 +282,67 @@ def run(
     if not whole["training"]:
         del whole["training"]
     whole = laid_over(whole, spec or {})
-    manifest = compose(what, name=name, spec=whole)
+    manifest = compose(what, name=name, spec=whole, cluster=bool(cluster))
     for note in manifest.notes:
         print(f"note: {note}", file=sys.stderr)  # noqa: T201 -- a hint for people
+    if cluster:
+        return _submitted(manifest, cluster, namespace, resume=resume, replace=replace)
     try:
-        return Job(launch.start(manifest, resume=resume, replace=replace))
+        return Job(JobHere(launch.start(manifest, resume=resume, replace=replace)))
     except KeyboardInterrupt:
         StateFolder(default_state_root() / manifest.job.name).sweep()  # what its supervisor had begun
         raise
     except StartRefused as error:
-        hint = error.hint.replace("--resume", "resume=True").replace("--replace", "replace=True")
-        raise NotStarted(str(error), hint) from error
+        raise _not_started(error) from error
 
 
-def attach(name: str) -> Job:
-    """A job that was started on this machine by any process. Raises NotThere, with the names that there are."""
+def attach(name: str, *, cluster: bool | str = False, namespace: str | None = None) -> Job:
+    """A job that was started by any process. Raises NotThere, with the names that there are."""
+    there = _cluster(cluster, namespace) if cluster else Here()
     try:
-        return Job(jobs_here.find(name))
+        return Job(there.find(name), there)
     except NotThere as error:
         raise NotThere(f"{error}: {error.hint}", error.hint) from error
 
 
-def _failed(shot: Snapshot, said: Why) -> JobFailed:
+def _submitted(manifest: Manifest, cluster: bool | str, namespace: str | None, *, resume: bool, replace: bool) -> Job:
+    from deepseek_operator.submit import submit
+
+    there = _cluster(cluster, namespace)
+    try:
+        return Job(submit(there, manifest, resume=resume, replace=replace), there)
+    except StartRefused as error:
+        raise _not_started(error, there) from error
+
+
+def _cluster(cluster: bool | str, namespace: str | None) -> "InCluster":
+    from deepseek_operator.jobs_in_cluster import in_cluster
+
+    context = cluster if isinstance(cluster, str) else ""
+    words = [f"--context {context}"] if context else []
+    words += [f"-n {namespace}"] if namespace else []
+    options = " ".join(words) or "--cluster"
+
+    def spelled(text: str) -> str:
+        return text.replace(f"{COMMAND} ", f"{COMMAND} {options} ")
+
+    return in_cluster(context, namespace or "", spelled=spelled)
+
+
+def _not_started(error: StartRefused, there: Place | None = None) -> NotStarted:
+    hint = error.hint.replace("--resume", "resume=True").replace("--replace", "replace=True")
+    return NotStarted(str(error), hint if there is None else there.spelled(hint))
+
+
+def _folder(held: place.Job, status: JobStatus) -> Path:
+    """The job's own on this machine; of one in a cluster a folder of this machine's cache."""
+    if isinstance(held, JobHere):
+        return held.folder.path
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / COMMAND / f"{held.name}-{status.uid or 'job'}"
+
+
+def _failed(shot: Snapshot, said: Why, there: Place) -> JobFailed:
     failure = shot.status.last_failure if shot.status.phase == "Failed" else None
     return JobFailed(
         said.sentence,
@@ -302,5 +350,5 @@ def _failed(shot: Snapshot, said: Why) -> JobFailed:
         role=failure.role if failure is not None else None,
         index=failure.index if failure is not None else None,
         exit_code=shot.status.exit_code,
-        remedy=said.remedy,
+        remedy=there.spelled(said.remedy),
     )

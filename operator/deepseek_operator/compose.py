@@ -16,7 +16,9 @@ _TASK: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _YAML: Final = (".yaml", ".yml")
 
 
-def compose(what: str | Path, *, name: str | None = None, spec: Mapping[str, Any] | None = None) -> Manifest:
+def compose(
+    what: str | Path, *, name: str | None = None, spec: Mapping[str, Any] | None = None, cluster: bool = False
+) -> Manifest:
     """what: a Python script, whose folder goes with it; `module:Class` of an installed task; or a YAML manifest.
 
     spec: laid over the manifest's, spelled as in YAML; of `steps` and `epochs` the one given here counts. A script or
@@ -24,11 +26,11 @@ def compose(what: str | Path, *, name: str | None = None, spec: Mapping[str, Any
     """
     path = Path(what).expanduser()
     if path.suffix in _YAML:
-        return _overlaid(path, name, spec or {}) if name or spec else load_manifest(path)
+        return _overlaid(path, name, spec or {}, cluster) if name or spec else load_manifest(path, cluster=cluster)
     text = str(what)
     if _TASK.fullmatch(text) and not path.exists():
-        return _made(name or job_name(text.rpartition(":")[2]), {"task": text}, spec or {}, text, Path.cwd())
-    return _made(name or job_name(path.stem), {"script": path.name}, spec or {}, text, path.absolute().parent)
+        return _made(name or job_name(text.rpartition(":")[2]), {"task": text}, spec or {}, text, Path.cwd(), cluster)
+    return _made(name or job_name(path.stem), {"script": path.name}, spec or {}, text, path.absolute().parent, cluster)
 
 
 def job_name(text: str) -> str:
@@ -37,17 +39,19 @@ def job_name(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", spelled).strip("-")[:MAX_JOB_NAME].strip("-") or "job"
 
 
-def _made(name: str, training: dict[str, Any], spec: Mapping[str, Any], file: str, folder: Path) -> Manifest:
+def _made(
+    name: str, training: dict[str, Any], spec: Mapping[str, Any], file: str, folder: Path, cluster: bool
+) -> Manifest:
     whole = laid_over({"training": training}, spec)
     if not {"steps", "epochs"} & whole["training"].keys():
         whole["training"]["epochs"] = 1
     document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": whole}
     # No file that a person wrote has these lines, so messages name the field alone.
-    return parse_manifest(yaml.safe_dump(document, sort_keys=False), f"run({file!r})", folder)
+    return parse_manifest(yaml.safe_dump(document, sort_keys=False), f"run({file!r})", folder, cluster=cluster)
 
 
-def _overlaid(path: Path, name: str | None, spec: Mapping[str, Any]) -> Manifest:
-    given = load_manifest(path)
+def _overlaid(path: Path, name: str | None, spec: Mapping[str, Any], cluster: bool) -> Manifest:
+    given = load_manifest(path, cluster=cluster)
     found, _ = read_documents(given.text, str(path))
     documents = []
     for document in found:
@@ -58,7 +62,7 @@ def _overlaid(path: Path, name: str | None, spec: Mapping[str, Any]) -> Manifest
                 value["metadata"] = {**(value.get("metadata") or {}), "name": name}
         documents.append(value)
     text = yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True)
-    return parse_manifest(text, f"{path} with what run() was given", path.absolute().parent)
+    return parse_manifest(text, f"{path} with what run() was given", path.absolute().parent, cluster=cluster)
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

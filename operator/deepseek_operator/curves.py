@@ -81,6 +81,11 @@ def read_curves(name: str, file: Path, recoveries: Sequence[Recovery] = ()) -> C
         text = file.read_bytes()
     except FileNotFoundError:
         text = b""
+    return curves_from(name, text, recoveries)
+
+
+def curves_from(name: str, text: bytes, recoveries: Sequence[Recovery] = ()) -> Curves:
+    """The same from the lines themselves."""
     reader = _Reader(Curves(name), list(recoveries))
     for row in _rows(text.split(b"\n")):
         reader.take(row)

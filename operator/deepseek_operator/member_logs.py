@@ -4,6 +4,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepseek_operator.place import Choice, chosen
 from deepseek_operator.state_folder import StateFolder
 from deepseek_runtime.contract.names import Member
 
@@ -12,27 +13,16 @@ OTHERS = ("supervisor", "etcd")
 BLOCK = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which logs are asked for."""
-
-    role: str | None
-    index: int | None
-    previous: bool
-
-    def files(self, folder: StateFolder) -> dict[str, Path]:
-        """By source. Of each seat the newest incarnation, or all those before it."""
-        if self.role in OTHERS:
-            file = folder.logs / f"{self.role}.log"
-            return {self.role: file} if self.role is not None and file.exists() else {}
-        seats: dict[tuple[str, int], list[Member]] = {}
-        for file in folder.logs.glob("*.log"):
-            with contextlib.suppress(ValueError):
-                member = Member.parse(file.stem)
-                if self.role in (None, member.role) and self.index in (None, member.index):
-                    seats.setdefault((member.role, member.index), []).append(member)
-        chosen = [m for seat in seats.values() for m in (sorted(seat)[:-1] if self.previous else sorted(seat)[-1:])]
-        return {str(member): folder.logs / f"{member}.log" for member in sorted(chosen)}
+def files(choice: Choice, folder: StateFolder) -> dict[str, Path]:
+    """By source. Of each seat the newest incarnation, or all those before it."""
+    if choice.role in OTHERS:
+        file = folder.logs / f"{choice.role}.log"
+        return {choice.role: file} if choice.role is not None and file.exists() else {}
+    found = []
+    for file in folder.logs.glob("*.log"):
+        with contextlib.suppress(ValueError):
+            found.append(Member.parse(file.stem))
+    return {str(member): folder.logs / f"{member}.log" for member in chosen(choice, found)}
 
 
 @dataclass(slots=True)

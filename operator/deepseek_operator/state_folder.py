@@ -32,6 +32,7 @@ from deepseek_operator.executors.etcd_keeper import end_strays, read_etcd_file
 from deepseek_operator.executors.files import replace_file
 from deepseek_operator.executors.orphans import end_heirs
 from deepseek_operator.executors.processes import Process, leaders_with, start_ticks
+from deepseek_operator.place import Unreadable
 from deepseek_runtime.contract.config import Timing
 from deepseek_runtime.contract.names import ENV_EXIT_FILE, Role
 
@@ -40,7 +41,7 @@ HANDS_OVER = 0.05
 """Seconds between two looks at who holds the lock, while it is in the hands of somebody who starts a supervisor."""
 
 
-class StateBroken(Exception):
+class StateBroken(Unreadable):
     """A file of the state folder cannot be read. The message is for people."""
 
 

@@ -74,7 +74,9 @@ class ServerProcess:
         self.etcd = Etcd(self.membership, self._done, config.timing.registration_ttl)
         self.pushes = journal.pushes(config.data_dir, who.me.index)
         kept = KeptJournal(self.pushes, who.me) if config.keep_journals else None
-        self.storage = Storage(config, self._done, kept)
+        self.metrics = journal.metrics(config.data_dir) if who.me.index == 0 else journal.Journal(None)
+        measured = KeptJournal(self.metrics, who.me, kind="metrics") if config.keep_journals else None
+        self.storage = Storage(config, self._done, kept, measured)
         self.machine = Server(
             who.me,
             lambda space, index, samples: parts.span_parts(config, space, index, samples),
@@ -82,7 +84,6 @@ class ServerProcess:
         )
         self.chief: Chief | None = None
         self.reporter = Reporter(config)
-        self.metrics = journal.metrics(config.data_dir) if who.me.index == 0 else journal.Journal(None)
         self.stopping: int | None = None
         self._local: deque[Message] = deque()
         self._dialled: Member | None = None

@@ -1,6 +1,6 @@
 """From a file to a job: all documents read, all problems told at once, paths made absolute.
 
-manifest = load_manifest("job.yaml")       # strict: for people
+manifest = load_manifest("job.yaml")       # strict: for people; cluster=True: as it is sent to a cluster
 job = read_job(stored)                     # tolerant: for what a state folder stored
 job = read_stored_job(stored)              # tolerant: for what a cluster stored
 """
@@ -38,7 +38,7 @@ class Manifest:
     """A file that was read and found right."""
 
     job: DeepseekJob
-    """With local paths absolute: it means the same wherever it is kept."""
+    """With local paths absolute: it means the same wherever it is kept. For a cluster: as it was given."""
     code: UserCode | None
     """What stands in the code's folder; None: the task is installed."""
     file: str
@@ -46,43 +46,48 @@ class Manifest:
     """The file as it was."""
     notes: tuple[str, ...] = ()
     """What is right but not used, one line each."""
+    config_maps: tuple[dict[str, Any], ...] = ()
+    """Those of the same file, as they stand there."""
 
 
-def load_manifest(file: str | Path) -> Manifest:
-    """Reads a manifest for this machine. Raises ManifestError with everything that is wrong."""
+def load_manifest(file: str | Path, *, cluster: bool = False) -> Manifest:
+    """Reads a manifest for this machine, or for a cluster. Raises ManifestError with everything that is wrong."""
     path = Path(file)
-    return parse_manifest(_read(path), str(file), path.absolute().parent)
+    return parse_manifest(_read(path), str(file), path.absolute().parent, cluster=cluster)
 
 
-def read_manifest(stream: BinaryIO, file: str = "<stdin>") -> Manifest:
+def read_manifest(stream: BinaryIO, file: str = "<stdin>", *, cluster: bool = False) -> Manifest:
     """The same from a stream; relative paths are relative to the working folder. Raises ManifestError, OSError."""
-    return parse_manifest(read_text(stream, file), file, Path.cwd())
+    return parse_manifest(read_text(stream, file), file, Path.cwd(), cluster=cluster)
 
 
-def parse_manifest(text: str, file: str, folder: Path) -> Manifest:
+def parse_manifest(text: str, file: str, folder: Path, *, cluster: bool = False) -> Manifest:
     """The same from text; `file` is how messages call it, relative paths are relative to `folder`."""
     found, problems = read_documents(text, file)
-    document, config_maps, notes = _sorted(found, file, problems)
+    document, config_maps, others = _sorted(found, file, problems)
     if document is None:
         raise ManifestError(problems)
-    job, wrong = strict.check(document)
+    job, wrong = strict.check(document, cluster=cluster)
     unread = {problem.field for problem in problems if problem.kind != "duplicate"}
     problems += [problem for problem in wrong if problem.field not in unread]
     code = None
     if job is not None:
         if not any(problem.field.startswith(_CODE_FIELDS) for problem in problems):
-            code, wrong = _code(job, document, config_maps, folder)
+            code, wrong = _code(job, document, config_maps, folder, cluster)
             problems += wrong
-        problems += _stores(job, document, folder)
+        problems += [] if cluster else _stores(job, document, folder)
     if problems or job is None:
         raise ManifestError(problems)
-    ignored = ignored_on_one_machine(job)
+    unread_here = "not sent, `kubectl apply -f` does it" if cluster else "on one machine this is ignored"
+    notes = [f"{unread_here}: {other}" for other in others]
+    ignored = () if cluster else ignored_on_one_machine(job)
     if ignored:
         notes.append(f"on one machine these are ignored: {', '.join(ignored)}")
     unused = not_used_by_a_script(job)
     if unused:
         notes.append(f"the script's own optimizer steps, so these are not used: {', '.join(unused)}")
-    return Manifest(_absolute(job, folder), code, file, text, tuple(notes))
+    given = tuple(document.value for document in config_maps.values() if isinstance(document.value, dict))
+    return Manifest(job if cluster else _absolute(job, folder), code, file, text, tuple(notes), given)
 
 
 def read_job(data: Mapping[str, object]) -> DeepseekJob:
@@ -160,7 +165,7 @@ def _nearby(path: Path) -> str:
 def _sorted(
     found: list[Document], file: str, problems: list[Problem]
 ) -> tuple[Document | None, dict[str, Document], list[str]]:
-    """The job, the ConfigMaps by name, and notes on the rest."""
+    """The job, the ConfigMaps by name, and what else there is."""
     jobs: list[Document] = []
     config_maps: dict[str, Document] = {}
     others: list[str] = []
@@ -185,7 +190,7 @@ def _sorted(
         what = ", ".join([*others, *(f"the ConfigMap {name}" for name in config_maps)]) or "nothing"
         problems.append(Problem("document", "", f"holds no DeepseekJob but {what}", f"kind: {KIND}", file=file, line=1))
         return None, config_maps, []
-    return jobs[0], config_maps, [f"on one machine this is ignored: {other}" for other in others]
+    return jobs[0], config_maps, others
 
 
 def _is_job(value: object) -> bool:
@@ -206,11 +211,13 @@ def _name(value: object) -> str:
 
 
 def _code(
-    job: DeepseekJob, document: Document, config_maps: dict[str, Document], folder: Path
+    job: DeepseekJob, document: Document, config_maps: dict[str, Document], folder: Path, cluster: bool
 ) -> tuple[UserCode | None, list[Problem]]:
     training = job.spec.training
     if training.code is not None and training.code.config_map is not None:
         name = training.code.config_map
+        if name not in config_maps and cluster:
+            return None, []  # it may be there already
         if name not in config_maps:
             near = difflib.get_close_matches(name, config_maps, 1, 0.6)
             message = f"{shown(name)} is no ConfigMap of this file{f'; did you mean {near[0]}?' if near else ''}"

@@ -38,6 +38,8 @@ _KINDS = {
     list: "a list",
     dict: "a mapping",
 }
+_SENT_ALONG = ("spec.training.code", "spec.training.code.folder")
+"""What no pod can see, and `dsj run` makes a ConfigMap of."""
 _ROUNDS = 4
 """How often wrong values are taken out to see what the rest says; errors of errors end long before."""
 
@@ -46,7 +48,7 @@ _NOWHERE = object()
 Located = tuple[Path, Problem]
 
 
-def check(document: Document) -> tuple[DeepseekJob | None, list[Problem]]:
+def check(document: Document, *, cluster: bool = False) -> tuple[DeepseekJob | None, list[Problem]]:
     """The job, and all that is wrong with it. If something is, then the job lacks it: good for further checks only."""
     if not isinstance(document.value, dict):
         return None, [
@@ -60,7 +62,7 @@ def check(document: Document) -> tuple[DeepseekJob | None, list[Problem]]:
     job, wrong = _validated(data, {path for path, _ in found})
     found += wrong
     if job is not None:
-        found += _joined(job, {problem.field for _, problem in found}, data)
+        found += _joined(job, {problem.field for _, problem in found}, data, cluster)
         found += taken_names(job)
         found += broken_inside(job.spec, ("spec",))
     return job, [document.locate(path, problem) for path, problem in found]
@@ -197,10 +199,12 @@ def _bad_name(name: str, type_: str, right: str) -> Problem:
     return Problem("name", "metadata.name", f"{shown(name)} is no name for Kubernetes", right, shown(name))
 
 
-def _joined(job: DeepseekJob, broken: set[str], data: dict[str, object]) -> list[Located]:
+def _joined(job: DeepseekJob, broken: set[str], data: dict[str, object], cluster: bool) -> list[Located]:
     """Rules that join fields, unless one of these is already told to be wrong by itself."""
     found: list[Located] = []
-    for rule, problem in rules.problems_of(job.spec):
+    for rule, problem in rules.problems_of(job.spec, cluster=cluster):
+        if cluster and rule.fields[0] in _SENT_ALONG:
+            continue
         if any(_covers(wrong, field) for wrong in broken for field in rule.fields):
             continue
         path: Path = tuple(rule.fields[0].split("."))

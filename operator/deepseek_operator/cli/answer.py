@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from deepseek_operator.cli.where import spelled
+
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
@@ -42,7 +44,7 @@ def _plain(value: Any) -> Any:
 def hint(commands: Sequence[str], output: str = "text") -> None:
     """The next commands, on stderr."""
     if output == "text" and commands:
-        click.echo(f"next: {'   '.join(commands)}", err=True)
+        click.echo(spelled(f"next: {'   '.join(commands)}"), err=True)
 
 
 def unicode_out() -> bool:

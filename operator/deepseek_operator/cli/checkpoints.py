@@ -7,9 +7,8 @@ import click
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import Refused
 from deepseek_operator.cli.job_name import JobName
-from deepseek_operator.jobs_here import find
-from deepseek_operator.kept import NotThere, config_of
-from deepseek_operator.kept import checkpoints as listed
+from deepseek_operator.cli.where import place
+from deepseek_operator.kept import NotThere
 from deepseek_operator.view.amounts import age, seconds_of, size
 from deepseek_operator.view.report import aligned
 from deepseek_runtime.contract.exit_codes import MISSING_INPUT, OK
@@ -28,16 +27,15 @@ def checkpoints(name: str, output: str) -> int:
 
     Exit code: 0; 66 there is no such job, or its store cannot be reached.
     """
-    folder = find(name)
+    job = place().find(name)
     try:
-        found = listed(folder)
-        uri = config_of(folder).checkpoint.uri
+        uri, found = job.checkpoints()
     except NotThere as error:
         raise Refused(str(error), error.hint or f"{COMMAND} status {name}", MISSING_INPUT) from error
     if output == "json":
         rows = [
-            {"step": one.name.step, "term": one.name.term, "created": one.index.created if one.index else None,
-             "bytes": one.size, "current": one.on_lineage, "problem": one.problem or None}
+            {"step": one.step, "term": one.term, "created": one.created, "bytes": one.size, "current": one.current,
+             "problem": one.problem or None}
             for one in found
         ]  # fmt: skip
         say_json({"job": name, "uri": uri, "checkpoints": rows})
@@ -48,11 +46,11 @@ def checkpoints(name: str, output: str) -> int:
         return OK
     table = [("STEP", "TERM", "SIZE", "AGE", "")]
     for one in found:
-        at = seconds_of(one.index.created) if one.index else None
-        old = "" if one.on_lineage else "from before a roll-back"
+        at = seconds_of(one.created) if one.created else None
+        old = "" if one.current else "from before a roll-back"
         word = f"cannot be read: {one.problem}" if one.problem else old
         born = age(time.time() - at) if at is not None else "-"
-        table.append((str(one.name.step), str(one.name.term), size(one.size) if one.index else "-", born, word))
+        table.append((str(one.step), str(one.term), size(one.size) if one.created else "-", born, word))
     say([f"{name}: {uri}", *aligned(table)])
-    hint([f"{COMMAND} export {name}" + (f" --step {found[1].name.step}" if len(found) > 1 else "")])
+    hint([f"{COMMAND} export {name}" + (f" --step {found[1].step}" if len(found) > 1 else "")])
     return OK

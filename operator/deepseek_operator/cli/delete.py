@@ -7,7 +7,8 @@ import click
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import Refused
 from deepseek_operator.cli.job_name import JobName
-from deepseek_operator.jobs_here import find, look_or_unreadable
+from deepseek_operator.cli.where import place
+from deepseek_operator.place import Busy
 from deepseek_runtime.contract.exit_codes import CRASHED, OK
 from deepseek_runtime.contract.names import COMMAND
 
@@ -20,25 +21,20 @@ def delete(name: str, yes: bool, output: str) -> int:
     """Delete a job that does not run.
 
     Its folder goes, with logs, metrics and the checkpoints in it. Checkpoints that the manifest stores
-    elsewhere stay. On a terminal it asks first.
+    elsewhere stay. On a terminal it asks first. In a cluster the DeepseekJob goes with its pods; all checkpoints stay.
 
     \b
       dsj delete digits
     """
-    folder = find(name)
-    if folder.alive():
-        raise Refused(f"{name} is running", f"`{COMMAND} stop {name}` first", CRASHED)
-    shot = look_or_unreadable(folder)
-    if shot.members_live:
-        raise Refused(f"members of {name} still run", f"`{COMMAND} stop {name}` first", CRASHED)
+    job = place().find(name)
     if not yes and output == "text" and sys.stdin.isatty() and sys.stdout.isatty():
-        click.confirm(f"delete {folder.path} with its checkpoints and logs?", abort=True)
-    lock = folder.take_lock()
-    if lock is None:
-        raise Refused(f"{name} has just been started", f"`{COMMAND} stop {name}` first", CRASHED)
-    folder.remove(lock)
+        click.confirm(f"delete {job.what_goes()}?", abort=True)
+    try:
+        gone = job.delete()
+    except Busy as error:
+        raise Refused(str(error), f"`{COMMAND} stop {name}` first", CRASHED) from error
     if output == "json":
-        say_json({"job": name, "deleted": str(folder.path)})
+        say_json({"job": name, "deleted": gone})
     else:
         say([f"{name} is deleted"])
         hint([f"{COMMAND} jobs"])

@@ -6,6 +6,10 @@ import click
 
 STOPPED: Final = 75
 """The job is not at its end and nothing runs it: suspended, or its supervisor is gone (sysexits.h: try again)."""
+UNAVAILABLE: Final = 69
+"""The cluster does not answer, or knows no DeepseekJobs (sysexits.h)."""
+FORBIDDEN: Final = 77
+"""The cluster does not let you (sysexits.h)."""
 TIMED_OUT: Final = 124
 """As timeout(1) says it."""
 INTERRUPTED: Final = 130
@@ -23,6 +27,8 @@ class Refused(click.ClickException):
         self.code = code
 
     def show(self, file: IO[Any] | None = None) -> None:
+        from deepseek_operator.cli.where import spelled
+
         click.echo(f"error: {self.message}", err=True)
         if self.hint:
-            click.echo(f"hint: {self.hint}", err=True)
+            click.echo(f"hint: {spelled(self.hint)}", err=True)

@@ -4,7 +4,7 @@ import click
 
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.job_name import JobName
-from deepseek_operator.jobs_here import find, look
+from deepseek_operator.cli.where import place
 from deepseek_operator.view.report import events_table
 from deepseek_runtime.contract.exit_codes import OK
 from deepseek_runtime.contract.names import COMMAND
@@ -22,7 +22,7 @@ def events(name: str, output: str) -> int:
       dsj events digits
       dsj events digits -o json | jq '.events[] | select(.type == "Warning")'
     """
-    shot = look(find(name))
+    shot = place().find(name).look()
     if output == "json":
         say_json(
             {"job": name, "events": [event.model_dump(mode="json", by_alias=True) for event in shot.status.events]}

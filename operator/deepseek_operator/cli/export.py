@@ -8,9 +8,9 @@ import click
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import Refused
 from deepseek_operator.cli.job_name import JobName
-from deepseek_operator.jobs_here import find
-from deepseek_operator.kept import NotThere, export_model
-from deepseek_operator.state_folder import StateFolder
+from deepseek_operator.cli.where import place
+from deepseek_operator.kept import NotThere
+from deepseek_operator.place import Job
 from deepseek_operator.view.amounts import count, metric, size
 from deepseek_runtime.contract.exit_codes import MISSING_INPUT, OK, USAGE
 from deepseek_runtime.contract.names import COMMAND
@@ -37,22 +37,22 @@ def export(name: str, file: Path | None, step: int | None, output: str) -> int:
 
     Exit code: 0 written; 66 there is no such job or checkpoint, or the store cannot be reached.
     """
-    folder = find(name)
+    job = place().find(name)
     target = _target(name, file)
     try:
-        done = export_model(folder, target, step)
+        done = job.export(target, step)
     except NotThere as error:
         raise Refused(str(error), error.hint or f"{COMMAND} checkpoints {name}", MISSING_INPUT) from error
-    reported = _reported(folder, done.step)
+    reported = _reported(job, done.step)
     if output == "json":
-        passed = [{"step": at.step, "term": at.term, "reason": why} for at, why in done.passed_over]
+        passed = [{"step": at, "term": term, "reason": why} for at, term, why in done.passed_over]
         say_json(
             {"job": name, "file": str(done.path), "step": done.step, "term": done.term, "tensors": done.tensors,
              "bytes": done.size, "metrics": _finite(reported), "passedOver": passed}
         )  # fmt: skip
         return OK
-    for at, why in done.passed_over:
-        click.echo(f"note: the checkpoint of step {at.step} was passed over: {why}", err=True)
+    for at, _, why in done.passed_over:
+        click.echo(f"note: the checkpoint of step {at} was passed over: {why}", err=True)
     scores = "".join(f", {key} {metric(value)}" for key, value in (reported or {}).items())
     say(
         [
@@ -75,9 +75,9 @@ def _target(name: str, file: Path | None) -> Path:
     return file
 
 
-def _reported(folder: StateFolder, step: int) -> dict[str, float] | None:
+def _reported(job: Job, step: int) -> dict[str, float] | None:
     """What the job's evaluation of that very step said; None: it was not evaluated."""
-    progress = folder.status().progress
+    progress = job.look().progress
     return dict(progress.metrics) if progress is not None and progress.metrics_step == step else None
 
 

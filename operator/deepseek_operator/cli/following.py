@@ -1,24 +1,16 @@
-"""Following a job until it ends or its view is left: reads its folder, shows it, passes on what is asked for."""
+"""Following a job until it ends or its view is left: looks at it, shows it, passes on what is asked for."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.cli.errors import STOPPED
 from deepseek_operator.cli.keys import Keys
-from deepseek_operator.cli.pushes import Pushes
 from deepseek_operator.cli.signals import Asks
 from deepseek_operator.cli.viewers import Screen, Viewer
-from deepseek_operator.jobs_here import look, read_job
-from deepseek_operator.state_folder import StateBroken, StateFolder
+from deepseek_operator.place import Job, Measured, Unreadable
 from deepseek_operator.view.snapshot import Snapshot
 from deepseek_runtime.contract.exit_codes import CRASHED, OK
-
-TICK = 0.25
-"""Seconds between two looks."""
-UNREADABLE = 10.0
-"""Seconds for which a status may be unreadable before a view gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +21,20 @@ class Followed:
 
 
 def follow(
-    folder: StateFolder,
+    job: Job,
     view: Viewer,
     asks: Asks,
     asked: Callable[[int], str | None],
     hint: str = "",
     until: Callable[[Snapshot], bool] = lambda shot: False,
 ) -> Followed:
-    """Shows the job until no supervisor runs it any more.
+    """Shows the job until nobody runs it any more.
 
     asked: called with how often Ctrl-C or SIGTERM came, each time; what to show of it, or None: leave the view.
-    until: ends the view before. Raises StateBroken.
+    until: ends the view before. Raises Unreadable when it is so for longer
+    than the job's `patience`.
     """
-    pushes, job = Pushes(folder.metrics_file), read_job(folder)
-    process = folder.supervisor()
+    measured, process = job.measured(), job.runner()
     notice, heard, broken = "", 0, None
     try:
         with Keys() if isinstance(view, Screen) else Nobody() as keys, view:
@@ -51,16 +43,16 @@ def follow(
                     heard = asks.count
                     said = asked(heard)
                     if said is None:
-                        return Followed(look(folder, job), True)
+                        return Followed(job.look(), True)
                     notice = said
                 try:
-                    shot = _seen(folder, job, pushes, notice)
+                    shot = _seen(job, measured, notice)
                     broken = None
-                except StateBroken:
+                except Unreadable:
                     broken = broken or time.monotonic()
-                    if time.monotonic() - broken > UNREADABLE:
+                    if time.monotonic() - broken > job.patience:
                         raise
-                    asks.wait(TICK)
+                    asks.wait(job.tick)
                     continue
                 if not shot.attended or until(shot):
                     shot = replace(shot, notice="")
@@ -70,7 +62,7 @@ def follow(
                 handles = [
                     handle for handle in (process.handle if process else None, keys.handle) if handle is not None
                 ]
-                ready = asks.wait(TICK, handles)
+                ready = asks.wait(job.tick, handles)
                 if keys.handle in ready and keys.left():
                     return Followed(shot, True)
                 if process is not None and process.handle in ready:
@@ -82,10 +74,11 @@ def follow(
             process.close()
 
 
-def _seen(folder: StateFolder, job: DeepseekJob | None, pushes: Pushes, notice: str) -> Snapshot:
-    shot = look(folder, job)
-    pushes.read()
-    return replace(shot, losses=tuple(pushes.losses), rates=pushes.rates(shot.now), notice=notice)
+def _seen(job: Job, measured: Measured, notice: str) -> Snapshot:
+    shot = job.look()
+    measured.read()
+    measured.saw(shot)
+    return replace(shot, losses=tuple(measured.losses), rates=measured.rates(shot.now), notice=notice)
 
 
 class Nobody:

@@ -7,6 +7,7 @@ import errno
 import importlib
 import io
 import os
+import re
 import sys
 import time
 import traceback
@@ -16,8 +17,9 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from deepseek_operator.cli.errors import INTERRUPTED, Refused
-from deepseek_runtime.contract.exit_codes import CRASHED, MISSING_INPUT, OK, USAGE
+from deepseek_operator.cli.errors import FORBIDDEN, INTERRUPTED, UNAVAILABLE, Refused
+from deepseek_operator.cli.where import options
+from deepseek_runtime.contract.exit_codes import CONFIG, CRASHED, MISSING_INPUT, OK, USAGE
 from deepseek_runtime.contract.names import COMMAND
 from deepseek_runtime.contract.version import VERSION
 
@@ -43,6 +45,8 @@ class Commands(click.Group):
         module = importlib.import_module(f"{PACKAGE}.{cmd_name}")
         command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
+        if not any(parameter.name == "namespace" for parameter in command.params):
+            command.params += options(hidden=True)  # said once, by `dsj -h`
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -94,6 +98,7 @@ def _told(error: Exception, debug: bool) -> int:
     from deepseek_operator.api.problems import ManifestError
     from deepseek_operator.kept import NotThere
     from deepseek_operator.launch import StartRefused
+    from deepseek_operator.place import Unreadable
     from deepseek_operator.state_folder import StateBroken
 
     if isinstance(error, ManifestError):
@@ -109,6 +114,11 @@ def _told(error: Exception, debug: bool) -> int:
     if isinstance(error, StateBroken):
         Refused(str(error), f"`{COMMAND} delete NAME` removes what is left of the job").show()
         return CRASHED
+    if isinstance(error, Unreadable):
+        Refused(str(error), "`kubectl cluster-info` shows whether it answers").show()
+        return UNAVAILABLE
+    if "deepseek_operator.kube" in sys.modules and (code := _told_of_a_cluster(error)) is not None:
+        return code
     if debug:
         traceback.print_exception(error)
         return CRASHED
@@ -119,6 +129,46 @@ def _told(error: Exception, debug: bool) -> int:
     said = " ".join(str(error).split())
     Refused(f"{type(error).__name__} in {COMMAND} itself: {said}", _written_down(error)).show()
     return CRASHED
+
+
+def _told_of_a_cluster(error: Exception) -> int | None:
+    """None: it is nothing that a cluster said."""
+    from deepseek_operator import kube
+
+    if isinstance(error, kube.NoCluster):
+        Refused(str(error), "`kubectl config get-contexts` lists what is known; --here is this machine").show()
+        return MISSING_INPUT
+    if isinstance(error, kube.Forbidden):
+        Refused(*_forbidden(str(error))).show()
+        return FORBIDDEN
+    if isinstance(error, kube.NotFound):
+        Refused(f"the cluster does not know what was asked for: {error}").show()
+        return MISSING_INPUT
+    if isinstance(error, kube.Invalid):
+        Refused(f"the API server refuses this: {error}").show()
+        return CONFIG
+    if isinstance(error, kube.Unreachable):
+        Refused(str(error), "`kubectl cluster-info` shows whether it answers").show()
+        return UNAVAILABLE
+    if isinstance(error, kube.ApiError):
+        Refused(str(error), "somebody else changed it just then; try again").show()
+        return CRASHED
+    return None
+
+
+def _forbidden(message: str) -> tuple[str, str]:
+    """What may not be done, from the API server's own words, and whom to ask."""
+    said = re.search(r'User "([^"]*)" cannot (\S+) resource "([^"]*)".*?(?:in the namespace "([^"]*)")?$', message)
+    if said is None:
+        hint = "`kubectl auth whoami` shows who you are there" if "nauthorized" in message else ""
+        return f"the cluster does not let you: {message}", hint
+    user, verb, resource, namespace = said.groups()
+    inside = f" -n {namespace}" if namespace else " --all-namespaces"
+    asked = f"`kubectl auth can-i {verb} {resource}{inside}`"
+    return (
+        f"{user} may not {verb} {resource}" + (f" in the namespace {namespace}" if namespace else " in all namespaces"),
+        f"an administrator of it can give you the role edit (view, to look); {asked} asks again",
+    )
 
 
 def _remedy(error: OSError) -> str:
@@ -152,13 +202,20 @@ def _written_down(error: Exception) -> str:
 @click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error.")
 @click.version_option(VERSION, message="%(prog)s %(version)s")
 def dsj(debug: bool) -> None:
-    """Train PyTorch models on parameter servers: run a DeepseekJob on this machine, and look after it.
+    """Train PyTorch models on parameter servers: run a DeepseekJob, and look after it.
+
+    On this machine, or in a cluster: with any of --cluster, --context, -n, --kubeconfig (before or after the command),
+    with DSJ_CLUSTER=1, or as `kubectl dsj`.
 
     \b
       dsj run job.yaml        start a job and watch it
       dsj status digits       how is it?
       dsj why digits          what keeps it from running?
+      dsj status -n ml        the jobs of a namespace
     """
+
+
+dsj.params += options(hidden=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

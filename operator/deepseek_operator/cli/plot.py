@@ -9,9 +9,9 @@ import click
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import Refused
 from deepseek_operator.cli.job_name import JobName
-from deepseek_operator.curves import Curves, read_curves
-from deepseek_operator.jobs_here import find
-from deepseek_operator.state_folder import StateFolder
+from deepseek_operator.cli.where import place
+from deepseek_operator.curves import Curves
+from deepseek_operator.place import Job
 from deepseek_operator.view.amounts import count
 from deepseek_runtime.contract.exit_codes import MISSING_INPUT, OK, USAGE
 from deepseek_runtime.contract.names import COMMAND
@@ -40,11 +40,11 @@ def plot(names: tuple[str, ...], file: Path | None, output: str) -> int:
 
     Exit code: 0 drawn; 66 there is no such job, or it has trained nothing yet.
     """
-    folders = [find(name) for name in dict.fromkeys(names)]
+    jobs = found_of(names)
     target = file or Path("-".join(names) + ".png")
     if target.suffix not in SUFFIXES:
         raise Refused(f"{target} is none of {', '.join(SUFFIXES)}", f"-f {target.stem or names[0]}.png", USAGE)
-    found = curves_of(folders)
+    found = [job.curves() for job in jobs]
     empty = [one.name for one in found if not one.points]
     if empty:
         raise Refused(f"{empty[0]} has trained nothing yet", f"{COMMAND} status {empty[0]}", MISSING_INPUT)
@@ -62,14 +62,14 @@ def plot(names: tuple[str, ...], file: Path | None, output: str) -> int:
     return OK
 
 
-def curves_of(folders: Sequence[StateFolder]) -> list[Curves]:
-    """Raises StateBroken, OSError."""
-    return [read_curves(folder.name, folder.metrics_file, folder.status().recoveries) for folder in folders]
+def found_of(names: Sequence[str]) -> list[Job]:
+    """Each job once. Raises NotThere."""
+    return [place().find(name) for name in dict.fromkeys(names)]
 
 
-def draw(folders: Sequence[StateFolder], file: Path) -> Path:
-    """The picture of these jobs, at `file`, which says its format. Raises Refused, StateBroken, OSError."""
-    _drawn(curves_of(folders), file)
+def draw(curves: Sequence[Curves], file: Path) -> Path:
+    """The picture of these jobs, at `file`, which says its format. Raises Refused, OSError."""
+    _drawn(curves, file)
     return file
 
 

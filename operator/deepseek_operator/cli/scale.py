@@ -5,7 +5,7 @@ import click
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import Refused
 from deepseek_operator.cli.job_name import JobName
-from deepseek_operator.jobs_here import find, look
+from deepseek_operator.cli.where import place
 from deepseek_operator.view.sentence import why
 from deepseek_runtime.contract.exit_codes import OK, USAGE
 from deepseek_runtime.contract.names import COMMAND
@@ -21,14 +21,14 @@ def scale(name: str, workers: int, output: str) -> int:
     \b
       dsj scale digits --workers 5
     """
-    folder = find(name)
-    shot = look(folder)
+    job = place().find(name)
+    shot = job.look()
     if shot.over:
         raise Refused(f"{why(shot).sentence}", f"`{COMMAND} run --replace JOB.yaml` starts it anew", USAGE)
     try:
-        folder.scale(workers)
+        job.scale(workers)
     except ValueError as error:
-        raise Refused(str(error), f"the manifest says so: {folder.job_file}", USAGE) from error
+        raise Refused(str(error), "the manifest says so", USAGE) from error
     if output == "json":
         say_json({"job": name, "workers": workers, "running": shot.attended})
         return OK

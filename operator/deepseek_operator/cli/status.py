@@ -7,8 +7,7 @@ import click
 from deepseek_operator.cli.answer import hint, output_option, say, say_json, unicode_out
 from deepseek_operator.cli.job_name import JobName
 from deepseek_operator.cli.jobs import show_all
-from deepseek_operator.cli.pushes import Pushes
-from deepseek_operator.jobs_here import find, look
+from deepseek_operator.cli.where import place
 from deepseek_operator.view.report import job_report
 from deepseek_operator.view.summary import next_steps
 from deepseek_runtime.contract.exit_codes import OK
@@ -29,15 +28,18 @@ def status(name: str | None, output: str) -> int:
     """
     if name is None:
         return show_all(output)
-    folder = find(name)
-    shot = look(folder)
+    job = place().find(name)
+    shot = job.look()
     if output == "json":
         whole = shot.status.model_dump(mode="json", by_alias=True)
-        say_json({"job": name, "phase": shot.phase, "attended": shot.attended, "folder": shot.folder, "status": whole})
+        say_json(
+            {"job": name, "namespace": shot.namespace, "phase": shot.phase, "attended": shot.attended,
+             "folder": shot.folder, "status": whole}
+        )  # fmt: skip
         return OK
-    pushes = Pushes(folder.metrics_file)
-    pushes.read()
-    shot = replace(shot, rates=pushes.rates(shot.now))
+    measured = job.measured()
+    measured.read()
+    shot = replace(shot, rates=measured.rates(shot.now))
     say(job_report(shot, unicode=unicode_out()))
     hint(next_steps(shot))
     return OK

@@ -9,9 +9,8 @@ import click
 from deepseek_operator.cli.answer import hint, output_option, say, say_json
 from deepseek_operator.cli.errors import Refused
 from deepseek_operator.cli.job_name import JobName
-from deepseek_operator.cli.plot import curves_of
+from deepseek_operator.cli.plot import found_of
 from deepseek_operator.curves import Curves, Evaluation, Point
-from deepseek_operator.jobs_here import find
 from deepseek_operator.view.amounts import count
 from deepseek_runtime.contract.exit_codes import MISSING_INPUT, OK
 from deepseek_runtime.contract.names import COMMAND
@@ -56,7 +55,7 @@ def tensorboard(names: tuple[str, ...], logdir: Path, output: str) -> int:
 
     Exit code: 0 written; 66 there is no such job, or it has measured nothing yet.
     """
-    found = curves_of([find(name) for name in dict.fromkeys(names)])
+    found = [job.curves() for job in found_of(names)]
     runs: list[dict[str, Any]] = []
     for one in found:
         if not one.points and not one.evaluations:

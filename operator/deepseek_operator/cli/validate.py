@@ -9,6 +9,7 @@ import click
 from deepseek_operator.api.load import Manifest, load_manifest, read_manifest
 from deepseek_operator.api.problems import ManifestError, Problem, exit_code_of
 from deepseek_operator.api.storage import check_store
+from deepseek_operator.cli.where import spelled, where
 from deepseek_runtime.contract.names import COMMAND
 
 STDIN = "-"
@@ -21,8 +22,8 @@ STDIN = "-"
 def validate(files: tuple[str, ...], output: str, check_store: bool) -> None:
     """Tell everything that is wrong with manifests: field, value, what would be right, and the line.
 
-    `-` reads standard input. Exit code: 0 all are right; 66 a file, folder or store is not there; 78 a manifest is
-    wrong.
+    `-` reads standard input. With -n, --context or --cluster: as a cluster takes it (none is asked). Exit code: 0 all
+    are right; 66 a file, folder or store is not there; 78 a manifest is wrong.
     """
     results = [_judge(file, check_store) for file in files]
     problems = [problem for result in results for problem in result["problems"]]
@@ -39,7 +40,11 @@ def validate(files: tuple[str, ...], output: str, check_store: bool) -> None:
 def _judge(file: str, reach_store: bool) -> dict[str, Any]:
     """file, job (None when it cannot be read), notes and problems of one manifest."""
     try:
-        manifest = read_manifest(sys.stdin.buffer) if file == STDIN else load_manifest(file)
+        cluster = where() is not None
+        if file == STDIN:
+            manifest = read_manifest(sys.stdin.buffer, cluster=cluster)
+        else:
+            manifest = load_manifest(file, cluster=cluster)
     except ManifestError as error:
         return {"file": file, "job": None, "notes": [], "problems": list(error.problems)}
     problem = _reach(manifest) if reach_store else None
@@ -80,7 +85,7 @@ def _print(result: dict[str, Any]) -> None:
     for note in result["notes"]:
         click.echo(f"  {note}")
     if result["file"] != STDIN:
-        click.echo(f"next: {COMMAND} run {result['file']}")
+        click.echo(spelled(f"next: {COMMAND} run {result['file']}"))
 
 
 def _counted(number: int, noun: str) -> str:

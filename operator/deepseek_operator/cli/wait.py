@@ -11,7 +11,7 @@ from deepseek_operator.cli.job_name import JobName
 from deepseek_operator.cli.seconds import Seconds
 from deepseek_operator.cli.signals import Asks
 from deepseek_operator.cli.viewers import Silent
-from deepseek_operator.jobs_here import find
+from deepseek_operator.cli.where import place
 from deepseek_operator.view.sentence import why
 from deepseek_operator.view.snapshot import Snapshot
 from deepseek_operator.view.summary import next_steps
@@ -36,7 +36,7 @@ def wait(name: str, state: str, timeout: float | None, output: str) -> int:
     Exit code: 0 it has succeeded (or runs, as asked); 64, 65, 66, 78, 1 it has failed, as its members' exit code;
     75 it is suspended, so it will not end by itself; 124 not within --timeout.
     """
-    folder = find(name)
+    job = place().find(name)
     end = None if timeout is None else time.monotonic() + timeout
     late = False
 
@@ -46,7 +46,7 @@ def wait(name: str, state: str, timeout: float | None, output: str) -> int:
         return late or (state == "running" and _trains(shot))
 
     with Asks() as asks:
-        followed = follow(folder, Silent(), asks, lambda times: None, until=enough)
+        followed = follow(job, Silent(), asks, lambda times: None, until=enough)
     shot = followed.last
     if followed.left:
         return INTERRUPTED

@@ -7,7 +7,7 @@ from deepseek_operator.cli.following import code_of, follow
 from deepseek_operator.cli.job_name import JobName
 from deepseek_operator.cli.signals import Asks
 from deepseek_operator.cli.viewers import viewer
-from deepseek_operator.jobs_here import find, look
+from deepseek_operator.cli.where import place
 from deepseek_operator.view.summary import next_steps, summary, summary_json
 from deepseek_runtime.contract.exit_codes import OK
 
@@ -24,11 +24,11 @@ def watch(name: str, output: str) -> int:
 
     Exit code: 0 when the view was left or the job has succeeded; else the job's, or 75 when it is suspended.
     """
-    folder = find(name)
-    shot = look(folder)
+    job = place().find(name)
+    shot = job.look()
     with Asks() as asks:
         view = viewer(output, True, shot.status.events)
-        followed = follow(folder, view, asks, lambda times: None, "Ctrl-C or q leaves this view, the job runs on")
+        followed = follow(job, view, asks, lambda times: None, "Ctrl-C or q leaves this view, the job runs on")
     code = OK if followed.left else code_of(followed.last)
     if output == "json":
         if not followed.left:

@@ -4,7 +4,7 @@ import click
 
 from deepseek_operator.cli.answer import output_option, say, say_json
 from deepseek_operator.cli.job_name import JobName
-from deepseek_operator.jobs_here import find, look
+from deepseek_operator.cli.where import place
 from deepseek_operator.view.sentence import why as reason_of
 from deepseek_runtime.contract.exit_codes import OK
 
@@ -20,7 +20,7 @@ def why(name: str, output: str) -> int:
     \b
       dsj why digits
     """
-    shot = look(find(name))
+    shot = place().find(name).look()
     said = reason_of(shot)
     if output == "json":
         failure = shot.status.last_failure
@@ -30,12 +30,12 @@ def why(name: str, output: str) -> int:
                 "phase": shot.phase,
                 "reason": said.reason,
                 "sentence": said.sentence,
-                "remedy": said.remedy,
+                "remedy": place().spelled(said.remedy),
                 "lastFailure": failure.model_dump(mode="json", by_alias=True) if failure is not None else None,
             }
         )
         return OK
     say([said.sentence])
     if said.remedy:
-        click.echo(f"next: {said.remedy}", err=True)
+        click.echo(f"next: {place().spelled(said.remedy)}", err=True)
     return OK

@@ -56,7 +56,7 @@ class Belongings:
             self._apply(SECRETS, owner, secret)
         if inputs.code is not None:
             self._create(CONFIG_MAPS, owner, code_map(owner, inputs.code))
-        if self._create(CONFIG_MAPS, owner, config_map(owner, inputs.config)):
+        if self._create(CONFIG_MAPS, owner, config_map(owner, inputs.config, *_image(inputs))):
             self._sweep(inputs, pods)
 
     def _apply(self, resource: Resource, owner: Owner, manifest: Manifest) -> None:
@@ -95,6 +95,12 @@ class Belongings:
             if ours and about["name"] not in used:
                 logger.info("no member needs the ConfigMap %s any more", about["name"])
                 self._api.delete(CONFIG_MAPS, owner.namespace, about["name"], uid=about["uid"])
+
+
+def _image(inputs: Inputs) -> tuple[str, list[str]]:
+    pods = (inputs.job.spec.servers.pod, inputs.job.spec.workers.pod)
+    secrets = [*inputs.settings.pull_secrets, *(one.name for pod in pods for one in pod.image_pull_secrets)]
+    return inputs.job.spec.image or inputs.settings.image, list(dict.fromkeys(secrets))
 
 
 def _config_maps(pod: Mapping[str, object]) -> Iterable[str]:

@@ -6,6 +6,7 @@ through as it is, with the fields of newer versions in it. Used from several thr
 
 import copy
 import json
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -72,7 +73,7 @@ class Api:
     """All methods raise ApiError.
 
     `rate` bounds the calls; `observe` is told of each, with its outcome; `who` is named to the API server, for its
-    audit log.
+    audit log; `manager` owns the fields that are applied.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Api:
         observe: Observer | None = None,
         timeout: float = TIMEOUT,
         who: str = "",
+        manager: str = FIELD_MANAGER,
     ) -> None:
         configuration.connection_pool_maxsize = max(configuration.connection_pool_maxsize or 0, 16)
         self._configuration = configuration
@@ -92,7 +94,8 @@ class Api:
         self._rate = rate
         self._observe = observe
         self._timeout = timeout
-        self._agent = f"{FIELD_MANAGER}/{VERSION}" + (f" ({who})" if who else "")
+        self._manager = manager
+        self._agent = f"{manager}/{VERSION}" + (f" ({who})" if who else "")
 
     def close(self) -> None:
         self._pool.clear()
@@ -128,7 +131,7 @@ class Api:
 
     def create(self, resource: Resource, namespace: str | None, manifest: Object) -> Object:
         """Raises Exists."""
-        query = {"fieldManager": FIELD_MANAGER}
+        query = {"fieldManager": self._manager}
         return self._write("create", resource, "POST", resource.path(namespace), query, manifest)
 
     def apply(
@@ -140,14 +143,14 @@ class Api:
         object that is not there is created.
         """
         path = resource.path(namespace, manifest["metadata"]["name"], subresource)
-        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        query = {"fieldManager": self._manager, "force": "true" if force else "false"}
         whole = {"apiVersion": resource.api_version, "kind": resource.kind} | manifest
         return self._write("apply", resource, "PATCH", path, query, whole, "application/apply-patch+yaml")
 
     def merge(self, resource: Resource, namespace: str | None, name: str, patch: Object) -> Object:
         """A merge patch: null removes a field. The command line's way to change a job."""
         path = resource.path(namespace, name)
-        query = {"fieldManager": FIELD_MANAGER}
+        query = {"fieldManager": self._manager}
         return self._write("patch", resource, "PATCH", path, query, patch, "application/merge-patch+json")
 
     def replace(self, resource: Resource, namespace: str | None, manifest: Object, *, subresource: str = "") -> Object:
@@ -155,7 +158,7 @@ class Api:
         not know it takes none."""
         path = resource.path(namespace, manifest["metadata"]["name"], subresource)
         whole = {"apiVersion": resource.api_version, "kind": resource.kind} | manifest
-        return self._write("replace", resource, "PUT", path, {"fieldManager": FIELD_MANAGER}, whole)
+        return self._write("replace", resource, "PUT", path, {"fieldManager": self._manager}, whole)
 
     def delete(
         self, resource: Resource, namespace: str | None, name: str, *, uid: str, grace: int | None = None
@@ -176,10 +179,21 @@ class Api:
         return True
 
     def log(
-        self, namespace: str, pod: str, container: str = "", *, tail: int | None = None, previous: bool = False
+        self,
+        namespace: str,
+        pod: str,
+        container: str = "",
+        *,
+        tail: int | None = None,
+        previous: bool = False,
+        since: str = "",
+        stamps: bool = False,
     ) -> str:
-        """What a container has written so far; `tail`: its last lines only."""
+        """What a container has written so far; `tail`: its last lines only; `since`: not before this second (RFC 3339);
+        `stamps`: each line begins with when the kubelet got it, and a space."""
         query = {"container": container} if container else {}
+        query |= {"timestamps": "true"} if stamps else {}
+        query |= {"sinceTime": since} if since else {}
         if tail is not None:
             query["tailLines"] = str(tail)
         if previous:
@@ -187,6 +201,12 @@ class Api:
         return self._send("log", PODS, "GET", PODS.path(namespace, pod, "log"), query, None, self._timeout).decode(
             "utf-8", "replace"
         )
+
+    def forward(self, namespace: str, pod: str, port: int) -> socket.socket:
+        """A connection to a port of a pod's loopback."""
+        from deepseek_operator.kube.forward import connect
+
+        return connect(self._configuration, namespace, pod, port, self._timeout)
 
     def version(self) -> Object:
         """The API server's, as /version tells it."""

@@ -14,7 +14,8 @@ class MemberRow(NamedTuple):
     state: str
     rate: str
     """Samples a second, lately."""
-    pid: str
+    where: str
+    """Its process here, its node in a cluster."""
 
 
 HEADER = MemberRow("MEMBER", "STATE", "SAMPLES/S", "PID")
@@ -41,8 +42,8 @@ def _name(member: MemberStatus) -> str:
 
 def _single(member: MemberStatus, rates: Mapping[str, float]) -> MemberRow:
     rate = rates.get(_name(member))
-    pid = str(member.pid) if member.pid is not None else "-"
-    return MemberRow(_name(member), _state(member), digits(rate) if rate is not None else "-", pid)
+    where = str(member.pid) if member.pid is not None else member.node or "-"
+    return MemberRow(_name(member), _state(member), digits(rate) if rate is not None else "-", where)
 
 
 def _group(role: str, state: str, group: Sequence[MemberStatus], rates: Mapping[str, float]) -> MemberRow:
@@ -55,8 +56,9 @@ def _group(role: str, state: str, group: Sequence[MemberStatus], rates: Mapping[
 
 def table(rows: Sequence[MemberRow]) -> list[str]:
     """With its header, columns as wide as they must be."""
-    lines = [HEADER, *rows]
+    nodes = any(row.where != "-" and not row.where.isdigit() for row in rows)
+    lines = [HEADER._replace(where="NODE") if nodes else HEADER, *rows]
     name, state, rate = (max(len(line[column]) for line in lines) for column in range(3))
     return [
-        f"{line.name:<{name}}  {line.state:<{state}}  {line.rate:>{rate}}  {line.pid:>8}".rstrip() for line in lines
+        f"{line.name:<{name}}  {line.state:<{state}}  {line.rate:>{rate}}  {line.where:>8}".rstrip() for line in lines
     ]

@@ -13,7 +13,13 @@ _EVENTS = 5
 
 
 def jobs_table(shots: Sequence[Snapshot]) -> list[str]:
-    return aligned([COLUMNS, *(_cells(shot) for shot in shots)])
+    """With a column for the namespace where there are several."""
+    rows = [COLUMNS, *(_cells(shot) for shot in shots)]
+    if len({shot.namespace for shot in shots}) > 1:
+        return aligned(
+            [(first, *row) for first, row in zip(["NAMESPACE", *(s.namespace for s in shots)], rows, strict=True)]
+        )
+    return aligned(rows)
 
 
 def _cells(shot: Snapshot) -> tuple[str, ...]:
@@ -78,7 +84,7 @@ def _summary(shot: Snapshot) -> Iterator[facts.Row]:
     yield facts.Row("term", str(status.term.number))
     yield facts.Row("restarts", f"{status.restarts} against the limit, {status.restarts_total} in all")
     yield facts.Row("checkpoints", checkpoint_folder(shot))
-    yield facts.Row("folder", shot.folder)
+    yield facts.Row("namespace", shot.namespace) if shot.namespace else facts.Row("folder", shot.folder)
 
 
 def _conditions(shot: Snapshot) -> Iterator[tuple[str, ...]]:

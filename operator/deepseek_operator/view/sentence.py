@@ -39,7 +39,7 @@ def why(shot: Snapshot) -> Why:
     if status.phase == "Failed":
         reason = _reason(shot, "Failed")
         cause = status.message or (failure_words(failure) if failure is not None else "the reason was not written down")
-        return Why(f"{name} has failed: {cause}", reason, _after(failure, name))
+        return Why(f"{name} has failed: {cause}", reason, _after(shot))
     if status.phase == "Suspended":
         return Why(f"{name} is suspended at step {shot.step}", "Suspended", f"{COMMAND} run --resume {name}")
     if status.message:
@@ -66,12 +66,14 @@ def failure_words(failure: Failure) -> str:
     return one_line(f"{who} ended with exit code {failure.exit_code}, {failure.reason}{said}")
 
 
-def _after(failure: Failure | None, name: str) -> str:
+def _after(shot: Snapshot) -> str:
+    failure, name = shot.status.last_failure, shot.name
     if failure is None:
         return f"{COMMAND} events {name}"
     logs = f"{COMMAND} logs {name} --role {failure.role} --index {failure.index}"
     remedy = _REMEDY.get(failure.exit_code) if failure.exit_code is not None else None
-    again = f"then {COMMAND} run --resume {name}, or {COMMAND} run --replace for a new start"
+    anew = f"{COMMAND} run --replace for a new start"
+    again = f"then {anew}" if shot.namespace else f"then {COMMAND} run --resume {name}, or {anew}"
     return f"{logs} shows more; {remedy}, {again}" if remedy else f"{logs} shows more, {again}"
 
 

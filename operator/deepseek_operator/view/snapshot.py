@@ -46,6 +46,9 @@ class Snapshot:
     rates: Mapping[str, float] = field(default_factory=dict)
     """Samples a second of each worker (role-index-incarnation) that pushed lately."""
     folder: str = ""
+    """On this machine."""
+    namespace: str = ""
+    """In a cluster."""
     notice: str = ""
     """What the view itself has to say."""
 

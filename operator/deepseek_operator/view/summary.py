@@ -30,7 +30,8 @@ def next_steps(shot: Snapshot) -> list[str]:
     if shot.status.phase == "Succeeded":
         return [f"{COMMAND} export {name}", f"{COMMAND} plot {name}", f"{COMMAND} logs {name}"]
     if shot.status.phase == "Failed":
-        return [f"{COMMAND} why {name}", f"{COMMAND} logs {name}", f"{COMMAND} run --resume {name}"]
+        again = f"{COMMAND} events {name}" if shot.namespace else f"{COMMAND} run --resume {name}"
+        return [f"{COMMAND} why {name}", f"{COMMAND} logs {name}", again]
     if shot.attended and not shot.over:
         return running_steps(name)
     if shot.abandoned and shot.members_live:
@@ -61,12 +62,17 @@ def summary_json(shot: Snapshot, code: int) -> dict[str, Any]:
         "lastFailure": status.last_failure.model_dump(by_alias=True) if status.last_failure is not None else None,
         "checkpoints": checkpoint_folder(shot),
         "folder": shot.folder,
+        "namespace": shot.namespace,
     }
 
 
 def checkpoint_folder(shot: Snapshot) -> str:
-    """As the manifest says, else the job's own folder."""
-    uri = shot.job.spec.checkpoint.storage.uri if shot.job is not None else None
+    """As the manifest says, else the job's own folder, or the store of the cluster's operator."""
+    storage = shot.job.spec.checkpoint.storage if shot.job is not None else None
+    if shot.namespace and storage is not None and storage.uri is None:
+        claim = storage.pvc
+        return "the operator's own store" if claim is None else f"the claim {claim.claim_name}"
+    uri = storage.uri if storage is not None else None
     return uri or (f"{shot.folder}/checkpoints" if shot.folder else "")
 
 

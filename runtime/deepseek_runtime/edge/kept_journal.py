@@ -7,7 +7,7 @@ left alone: the files stay few, and what travels with a checkpoint stays small.
 
 from typing import Final, NamedTuple
 
-from deepseek_runtime.checkpoint.journals import piece_path
+from deepseek_runtime.checkpoint.journals import Kind, piece_path
 from deepseek_runtime.checkpoint.store import Store
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.edge.journal import Journal
@@ -26,7 +26,8 @@ class Piece(NamedTuple):
 class KeptJournal:
     """One server process's. `piece` on the thread that writes the journal, `store` on the store's own."""
 
-    def __init__(self, journal: Journal, me: Member, full: int = FULL) -> None:
+    def __init__(self, journal: Journal, me: Member, full: int = FULL, kind: Kind = "server") -> None:
+        self._kind: Kind = kind
         self._journal = journal
         self._me = me
         self._full = full
@@ -39,7 +40,7 @@ class KeptJournal:
             self._start = stored
         data = self._journal.since(self._start)
         end = self._start + len(data)
-        return Piece(piece_path(self._me, self._start), data, end) if end > stored else None
+        return Piece(piece_path(self._me, self._start, self._kind), data, end) if end > stored else None
 
     def store(self, store: Store, piece: Piece) -> None:
         """Can be repeated. Raises StoreError."""

@@ -107,10 +107,17 @@ class Etcd:
 class Storage:
     """The job's checkpoint store, on the writer's thread. Opened on that thread, so a dead store stops nobody."""
 
-    def __init__(self, config: JobConfig, done: Callable[[Any, Any], None], journal: KeptJournal | None = None) -> None:
-        """journal: what is stored with every part."""
+    def __init__(
+        self,
+        config: JobConfig,
+        done: Callable[[Any, Any], None],
+        journal: KeptJournal | None = None,
+        measured: KeptJournal | None = None,
+    ) -> None:
+        """journal: what is stored with every part; measured: too, but no checkpoint fails for it."""
         self._config = config
         self._journal = journal
+        self._measured = measured
         self._done = done
         self._writer: Writer | None = None
         self._opening = threading.Lock()
@@ -124,7 +131,8 @@ class Storage:
         do: Callable[[Store], Any]
         if isinstance(call, WriteParts):
             # Read now: it has every push that the parts have.
-            do = partial(_write_parts, call=call, journal=self._journal, piece=self._piece())
+            kept, measured = _piece(self._journal), _piece(self._measured)
+            do = partial(_write_parts, call=call, kept=kept, measured=measured)
         elif isinstance(call, LoadParts):
             do = lambda store: load_parts(self._config, store, call)  # noqa: E731
         elif isinstance(call, FindCheckpoint):
@@ -152,14 +160,11 @@ class Storage:
         if not taken:
             self._done(call, Failed("unreachable", "the store is too slow: too much waits for it"))
 
-    def _piece(self) -> Piece | None:
-        return self._journal.piece() if self._journal is not None else None
-
     def keep_rest(self) -> None:
-        """What the store does not have of the journal, when its server leaves."""
-        journal, piece = self._journal, self._piece()
-        if journal is not None and piece is not None and self._writer is not None:
-            self._writer.submit(lambda store: journal.store(store, piece), lambda result: None, 1)
+        """What the store does not have of the journals, when their server leaves."""
+        for kept in (_piece(self._journal), _piece(self._measured)):
+            if kept is not None and self._writer is not None:
+                self._writer.submit(partial(_keep, kept=kept), lambda result: None, 1)
 
     def _open(self) -> Writer:
         with self._opening:
@@ -179,12 +184,28 @@ def _result(result: Any) -> Any:
     return Failed(result.kind, result.message) if isinstance(result, StoreError) else result
 
 
-def _write_parts(
-    store: Store, call: WriteParts, journal: KeptJournal | None, piece: Piece | None
-) -> dict[int, FileRef]:
+Kept = tuple[KeptJournal, Piece]
+
+
+def _piece(journal: KeptJournal | None) -> Kept | None:
+    piece = journal.piece() if journal is not None else None
+    return None if journal is None or piece is None else (journal, piece)
+
+
+def _keep(store: Store, kept: Kept) -> None:
+    journal, piece = kept
+    journal.store(store, piece)
+
+
+def _write_parts(store: Store, call: WriteParts, kept: Kept | None, measured: Kept | None) -> dict[int, FileRef]:
     parts = {part.span: write_span(store, call.term, call.step, part) for part in call.parts}
-    if journal is not None and piece is not None:
-        journal.store(store, piece)
+    if kept is not None:
+        _keep(store, kept)
+    if measured is not None:
+        try:
+            _keep(store, measured)
+        except StoreError as error:
+            logger.warning("measurements are stored with the next checkpoint: %s", error)
     return parts
 
 

@@ -196,7 +196,7 @@ def test_an_error_of_our_own_is_a_line_and_a_place_to_look(monkeypatch: pytest.M
         raise ZeroDivisionError("three\nlines")
 
     lay()
-    monkeypatch.setattr("deepseek_operator.cli.status.look", broken)
+    monkeypatch.setattr("deepseek_operator.jobs_here.look", broken)
     result = call("status", "digits")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "Traceback" not in result.stderr
@@ -213,7 +213,7 @@ def test_what_cannot_be_written_comes_with_a_remedy(number: int, remedy: str, mo
         raise OSError(number, os.strerror(number), "/home/x")
 
     lay()
-    monkeypatch.setattr("deepseek_operator.cli.status.look", broken)
+    monkeypatch.setattr("deepseek_operator.jobs_here.look", broken)
     result = call("status", "digits")
     assert (result.exit_code, "/home/x" in result.stderr) == (1, True)
     assert remedy in result.stderr

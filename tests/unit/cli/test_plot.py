@@ -14,8 +14,9 @@ from builders.left_jobs import left_job, trained
 from deepseek_operator.api.status import Recovery
 from deepseek_operator.cli.main import dsj
 from deepseek_operator.cli.picture import COLOURS, figure_of
-from deepseek_operator.cli.plot import curves_of, draw
+from deepseek_operator.cli.plot import draw
 from deepseek_operator.curves import Curves
+from deepseek_operator.jobs_here import JobHere
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -35,7 +36,7 @@ def with_roll_back() -> Curves:
     status = snapshots.succeeded().status.model_copy(
         update={"recoveries": (Recovery(role="server", index=1, at_step=156, lost_at=20.5, seconds=1.0),)}
     )
-    return curves_of([left_job("digits", status, trained(roll_back_at=160))])[0]
+    return JobHere(left_job("digits", status, trained(roll_back_at=160))).curves()
 
 
 def texts(axes: Axes) -> list[str]:
@@ -100,13 +101,14 @@ def test_the_legend_names_only_what_is_there() -> None:
     always = ["loss of each push", "its running mean", "evaluation"]
     assert labels(with_roll_back()) == [*always, "given up in a roll-back", "server lost", "checkpoint"]
     left_job("calm", rows=[row for row in trained(72) if row.get("event") != "CheckpointSaved"])
-    (calm,) = curves_of([left_job("calmer", rows=trained(72))])
+    calm = JobHere(left_job("calmer", rows=trained(72))).curves()
     assert labels(calm) == ["loss of each push", "its running mean"]
 
 
 def test_several_jobs_have_a_colour_each_and_no_labels(here: Path) -> None:
-    both = [left_job("sparse", rows=trained(roll_back_at=160)), left_job("dense", rows=trained(wire=9000))]
-    figure = figure_of(curves_of(both))
+    folders = [left_job("sparse", rows=trained(roll_back_at=160)), left_job("dense", rows=trained(wire=9000))]
+    both = [JobHere(folder).curves() for folder in folders]
+    figure = figure_of(both)
     assert figure.get_suptitle() == "sparse, dense"
     assert texts(figure.axes[0]) == []
     assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["sparse", "dense"]
@@ -118,14 +120,14 @@ def test_several_jobs_have_a_colour_each_and_no_labels(here: Path) -> None:
 
 def test_without_evaluations_there_is_one_row() -> None:
     left = left_job(rows=[row for row in trained() if "event" not in row])
-    assert len(figure_of(curves_of([left])).axes) == 2
+    assert len(figure_of([JobHere(left).curves()]).axes) == 2
 
 
 def test_losses_below_zero_and_flat_ones_stay_linear() -> None:
     falling = [{**row, "loss": -float(row["step"])} if "g" in row else row for row in trained()]
     flat = [{**row, "loss": 0.5} if "g" in row else row for row in trained()]
     for name, rows in (("falling", falling), ("flat", flat)):
-        assert figure_of(curves_of([left_job(name, rows=rows)])).axes[0].get_yscale() == "linear"
+        assert figure_of([JobHere(left_job(name, rows=rows)).curves()]).axes[0].get_yscale() == "linear"
 
 
 def test_json(here: Path) -> None:

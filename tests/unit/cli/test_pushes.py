@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from deepseek_operator.cli import pushes
-from deepseek_operator.cli.pushes import Pushes
+from deepseek_operator import pushes
+from deepseek_operator.pushes import Pushes
 
 
 def row(time: float, worker: str, loss: float, samples: int = 256) -> str:

@@ -87,8 +87,8 @@ def test_what_cannot_be_started_says_what_to_do_in_python(tmp_path: Path) -> Non
     with pytest.raises(NotStarted) as raised:
         run(tmp_path / "train.py")
     assert raised.value.hint == "resume=True goes on with it, replace=True deletes it and starts anew"
-    with pytest.raises(NotStarted, match="runs on this machine"):
-        run(tmp_path / "train.py", on="cluster")  # type: ignore[arg-type]
+    with pytest.raises(NotStarted, match="cluster=True"):
+        run(tmp_path / "train.py", namespace="ml")
 
 
 def test_keywords_become_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """The config document of a job and generation of intent, as an immutable ConfigMap: nothing in it ever changes."""
 
+from collections.abc import Iterable
+
 from deepseek_operator.api.config import job_config
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.executors.render.folders import CODE, DATA
@@ -7,7 +9,7 @@ from deepseek_operator.executors.render.parts import Manifest, Owner, part_metad
 from deepseek_operator.executors.render.settings import Rendering
 from deepseek_operator.executors.render.storage import Storage
 from deepseek_runtime.contract.config import EtcdTls, JobConfig, Timing
-from deepseek_runtime.contract.names import SERVER_PORT
+from deepseek_runtime.contract.names import ANNOTATION_IMAGE, ANNOTATION_PULL_SECRETS, SERVER_PORT
 
 FILE = "config.json"
 
@@ -39,11 +41,14 @@ def cluster_config(
     return config.model_copy(update={"keep_journals": True})  # a pod's folder ends with it
 
 
-def config_map(owner: Owner, config: JobConfig) -> Manifest:
+def config_map(owner: Owner, config: JobConfig, image: str = "", pull_secrets: Iterable[str] = ()) -> Manifest:
+    """image, pull_secrets: of its members, for whoever reads what they stored when no pod of theirs is left."""
+    about = part_metadata(owner, f"config-{config.generation}", "config")
+    about["annotations"] = {ANNOTATION_IMAGE: image, ANNOTATION_PULL_SECRETS: ",".join(pull_secrets)}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": part_metadata(owner, f"config-{config.generation}", "config"),
+        "metadata": about,
         "immutable": True,
         "data": {FILE: config.model_dump_json(indent=1)},
     }

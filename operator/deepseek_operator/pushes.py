@@ -5,6 +5,8 @@ import os
 from collections import deque
 from pathlib import Path
 
+from deepseek_operator.view.snapshot import Snapshot
+
 TAIL = 4 * 2**20
 """Bytes that are read when a view begins late."""
 WINDOW = 30.0
@@ -31,6 +33,9 @@ class Pushes:
                 self._at = end
         except OSError:
             return
+
+    def saw(self, shot: Snapshot) -> None:
+        """The file tells more than a status does."""
 
     def rates(self, now: float) -> dict[str, float]:
         """Samples a second of each worker (role-index-incarnation) that pushed twice in the window before `now`.
