@@ -20,7 +20,7 @@ from deepseek_operator.executors.belongings import Belongings
 from deepseek_operator.executors.inputs import Inputs, is_owned
 from deepseek_operator.executors.render.parts import Manifest
 from deepseek_operator.executors.render.pods import member_pod
-from deepseek_operator.executors.sight import failed, member_of, over, sight, vanished
+from deepseek_operator.executors.sight import failed, member_of, node_silent, over, sight, vanished
 from deepseek_operator.executors.stuck import MountProblems
 from deepseek_operator.kube import PODS, Api, ApiError, Conflict, Exists, Forbidden, Invalid, NotFound, NotLeading
 from deepseek_operator.reconcile.observe import MemberSeen, Obstacle
@@ -131,7 +131,7 @@ class ClusterExecutor:
     def _hidden(self, pod: Manifest) -> bool:
         """Deleted by us: not a member any more, unless its node is lost and nobody will ever end it there."""
         deleted = self._deleted.get(_uid(pod))
-        return deleted is not None and (deleted.forced or not self._node_lost(_node(pod)))
+        return deleted is not None and (deleted.forced or not (self._node_lost(_node(pod)) or node_silent(pod)))
 
     def _still_there(self, made: _Made, now: float) -> bool:
         if now - made.at <= SHOWN_WITHIN:

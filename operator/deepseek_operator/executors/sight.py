@@ -80,7 +80,7 @@ def sight(pod: Pod, member: Member, *, now: float, asked: bool = False, node_los
         since=(seconds((state.get("running") or {}).get("startedAt")) if running else None) or made,
         generation=str((metadata.get("labels") or {}).get(LABEL_GENERATION, "")),
         waiting=None if ended or running else _waiting(pod, member, state),
-        node_lost=node_lost,
+        node_lost=node_lost or node_silent(pod),
         disrupted="" if asked else _disrupted(pod, node),
     )
 
@@ -95,6 +95,19 @@ def vanished(known: MemberSeen, now: float) -> MemberSeen:
         ended=now, terminating=known.terminating, node=known.node, started=known.started, since=known.since,
         generation=known.generation, node_lost=known.node_lost, disrupted=why,
     )  # fmt: skip
+
+
+def node_silent(pod: Pod) -> bool:
+    """Whether Kubernetes says that the pod's node says nothing any more: for installations that may not look at nodes.
+
+    A kubelet makes both conditions of one cloth, since our pods have no readiness gates; its node's controller takes
+    back the first alone (`MarkPodsNotReady`), and says no more of why.
+    """
+    status = pod.get("status") or {}
+    return (_condition(status, "Ready").get("status"), _condition(status, "ContainersReady").get("status")) == (
+        "False",
+        "True",
+    )
 
 
 def failed(pod: Pod) -> bool:

@@ -237,3 +237,13 @@ def test_a_pod_that_is_not_there_any_more() -> None:
 def test_a_lost_node_is_told() -> None:
     assert look(running(), node_lost=True).node_lost
     assert not look(running()).node_lost
+
+
+@pytest.mark.parametrize(
+    "ready, containers, lost", [("True", "True", False), ("False", "False", False), ("False", "True", True)]
+)
+def test_a_node_that_says_nothing_is_seen_by_its_pods_alone(ready: str, containers: str, lost: bool) -> None:
+    """As Kubernetes 1.34 left them 50 s after a node's end: an installation for some namespaces sees no nodes."""
+    of = running()
+    of["status"]["conditions"] = [condition("Ready", ready), condition("ContainersReady", containers)]
+    assert look(of).node_lost is lost
