@@ -14,7 +14,7 @@ from builders.real_jobs import Jobs, ended, told
 from deepseek_operator.state_folder import StateFolder
 from deepseek_runtime.checkpoint.export import export
 
-STEPS, SAMPLES = 100, 160
+STEPS, SAMPLES = 200, 160
 OPTIMIZERS: dict[str, Callable[[MixedNet], torch.optim.Optimizer]] = {
     "sgd": lambda model: torch.optim.SGD(two_groups(model), lr=0.05, momentum=0.9),
     "adamw": lambda model: torch.optim.AdamW(two_groups(model), lr=0.01),
