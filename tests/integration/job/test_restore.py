@@ -43,10 +43,11 @@ def test_restore_from_another_job(jobs: Jobs, subtests: pytest.Subtests) -> None
     succeeded(before)
     index = next(before.checkpoints.glob("t*/step-200/index.json"))
 
-    def start(name: str, source: Path, training: Mapping[str, Any], **more: Any) -> StateFolder:
+    def start(name: str, source: Path | str, training: Mapping[str, Any], **more: Any) -> StateFolder:
         return jobs.start(training, name=name, checkpoint={"restoreFrom": str(source)}, **more)
 
     goes_on = start("goes-on", before.checkpoints, {**tally, "steps": 400}, workers=2)
+    by_name = start("by-name", "job://before", {**tally, "steps": 240}, servers=2)
     one_index = start("one-index", index, {**tally, "steps": 240}, servers=2)
     other_batches = start("other-batches", before.checkpoints, {**tally, "steps": 96, "batchSize": 32})
     other_model = start("other-model", before.checkpoints, {"task": "mine:Line", "steps": 50}, code=LINE)
@@ -56,6 +57,10 @@ def test_restore_from_another_job(jobs: Jobs, subtests: pytest.Subtests) -> None
         assert events(status, "TermOpened") == ["term 1: 1 servers, from checkpoint of step 200"]
         assert not events(status, "WeightsOnly")
         assert violations(goes_on, dense=True) == []
+    with subtests.test("the same data, by the job's name"):
+        status = succeeded(by_name)
+        assert events(status, "TermOpened") == ["term 1: 2 servers, from checkpoint of step 200"]
+        assert violations(by_name, dense=True) == []
     with subtests.test("one index"):
         status = succeeded(one_index)
         assert events(status, "TermOpened") == ["term 1: 2 servers, from checkpoint of step 200"]
