@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from bench._table import Row, machine, publish
 from builders.releases import NAME, Job, Release, keys_program, load_images, step_of
 from testcluster import cgroups, cluster, needs
 from testcluster.cluster import Cluster
+from testcluster.commands import CommandFailed
 from testcluster.layout import Layout
 
 GOAL, GOAL_NODE, LIMIT = 20.0, 100.0, 120.0
@@ -48,10 +50,14 @@ def main() -> None:
             release.install({"etcd": {**release.values()["etcd"], **home}, "store": home})
             rate, rows = calibrate(release)
             kinds = [kind for kind in KINDS if not only or kind in only]
-            if kinds:
-                rows += pods_lost(release, kinds, rate)
+            parts = [partial(pods_lost, release, kinds, rate)] if kinds else []
             if not only or "node" in only:
-                rows += node_lost(release, rate)
+                parts.append(partial(node_lost, release, rate))
+            for part in parts:
+                try:
+                    rows += part()
+                except (AssertionError, CommandFailed, TimeoutError) as error:
+                    rows.append(Row(part.func.__name__, str(error), 0, "", "no error", False))
         finally:
             release.remove()
     cluster_note = (
@@ -83,7 +89,7 @@ def pods_lost(release: Release, kinds: list[str], rate: float) -> list[Row]:
     rows: list[Row] = []
     with Ranges(release.cluster) as ranges:
         # While a server is away nothing is trained.
-        job = submit(release, "pods", int(rate * 20 * len(faults)))
+        job = submit(release, "pods", int(rate * 13 * len(faults)))
         settled(job, ranges)
         for kind, how in faults:
             case = f"{kind}: {'kubectl delete pod' if how == 'delete' else 'SIGKILL in its container'}"
@@ -99,7 +105,8 @@ def pods_lost(release: Release, kinds: list[str], rate: float) -> list[Row]:
 def node_lost(release: Release, rate: float) -> list[Row]:
     there, case = release.cluster, "a node with a server and a worker"
     with Ranges(there) as ranges:
-        job = submit(release, "node", int(rate * 150))
+        # It waits for the server that was lost.
+        job = submit(release, "node", int(rate * 30))
         settled(job, ranges)
         before = job.pods()
         lost = {seat: pod for seat, pod in before.items() if pod["spec"]["nodeName"] == "node2"}
