@@ -55,6 +55,8 @@ from deepseek_runtime.transport.curve import KeysError
 logger = logging.getLogger("deepseek_runtime.server")
 TICK = 0.1
 """Seconds between two looks at the clock."""
+KEEP = 30.0
+"""Seconds between two times that measurements are stored, however far apart checkpoints are."""
 
 
 class ServerProcess:
@@ -89,6 +91,8 @@ class ServerProcess:
         self._dialled: Member | None = None
         self._progress_at = 0.0
         self._progress_flying = False
+        self._kept_at = time.monotonic()
+        self._keeping = False
         self._emptied = 0
         self._commands: set[str] = set()
         self._failing: tuple[str, Request] | None = None
@@ -153,6 +157,9 @@ class ServerProcess:
     def _result(self, call: Any, result: Any, now: float) -> None:
         if call == "progress":
             self._progress_flying = False
+            return
+        if call == "measured":
+            self._keeping = False  # what was not stored comes with the next, longer one
             return
         if call == "request":
             # Failed: etcd did not answer. False: another term, which has a chief of its own.
@@ -289,6 +296,9 @@ class ServerProcess:
             self.metrics.write(journal.stamped({**line, **row}))
         if not self._progress_flying and now - self._progress_at >= self.config.timing.progress:
             self._tell_progress(chief, now)
+        if not self._keeping and now - self._kept_at >= KEEP:
+            self._kept_at = now
+            self._keeping = self.storage.keep_measured("measured")
 
     def _tell_progress(self, chief: Chief, now: float) -> None:
         record = self.reporter.record(chief, now, time.time())

@@ -166,6 +166,14 @@ class Storage:
             if kept is not None and self._writer is not None:
                 self._writer.submit(partial(_keep, kept=kept), lambda result: None, 1)
 
+    def keep_measured(self, call: Any) -> bool:
+        """Stores what was measured since the last time; False: nothing. `call` is told when that is done."""
+        kept = _piece(self._measured)
+        if kept is None:
+            return False
+        self.submit(call, partial(_keep, kept=kept))
+        return True
+
     def _open(self) -> Writer:
         with self._opening:
             if self._writer is None:

@@ -1,8 +1,10 @@
 """Members as in pods, whose folders end with them: what was trained is counted all the same, from the store alone."""
 
+import json
 import os
 import signal
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from builders import pod_like
@@ -10,6 +12,8 @@ from builders.real_jobs import QUICK, SLOW_TALLY, TALLY, Jobs, ended, pid_of, re
 from deepseek_operator import launch
 from deepseek_operator.api.load import load_manifest
 from deepseek_runtime.audit import audit
+from deepseek_runtime.checkpoint.journals import read_measurements
+from deepseek_runtime.checkpoint.store import open_store
 from deepseek_runtime.contract.config import load_config
 from deepseek_runtime.contract.names import ROLES, Role
 
@@ -41,3 +45,9 @@ def test_a_server_is_killed_and_its_folder_with_it(jobs: Jobs) -> None:
     assert status.progress is not None
     progress = status.progress
     assert (progress.samples_counted, progress.samples_lost, progress.samples_repeated) == (True, 0, 0), told(folder)
+    # So are its measurements, of both chiefs' terms.
+    with closing(open_store(config.checkpoint.uri)) as store:
+        rows = [json.loads(line) for line in b"".join(read_measurements(store)).splitlines()]
+    assert {row["term"] for row in rows if row.get("event") == "TermOpened"} == {1, 2}
+    assert rows[-1]["step"] == 1600
+    assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
