@@ -142,13 +142,17 @@ def with_argument(prefix: str) -> Iterator[tuple[int, int]]:
 
 
 def _leaders(file: str) -> Iterator[tuple[int, int, list[str]]]:
-    """(pid, start time, items of /proc/<pid>/<file>) of session leaders that we may look at."""
+    """(pid, start time, items of /proc/<pid>/<file>) of our user's session leaders.
+
+    Another user may name our files in an argument as he likes: his process is none of ours, and often not ours to kill.
+    """
+    me = os.geteuid()
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit():
             continue
         pid = int(entry.name)
         try:
-            if os.getsid(pid) != pid:
+            if entry.stat().st_uid != me or os.getsid(pid) != pid:
                 continue
             items = os.fsdecode(Path(f"/proc/{pid}/{file}").read_bytes()).split("\0")
         except OSError:
