@@ -106,6 +106,22 @@ def test_budget_is_the_jobs_and_ends_it() -> None:
     assert "killed by signal 9" in made.status.message
 
 
+def test_drained_before_it_did_anything_again_and_again_is_a_crash_loop() -> None:
+    """As when it sends SIGTERM to itself: replaced at once each time, it would be so for ever."""
+    world = World(backoff_limit=2).running()
+    world.end("worker", 1, 0, "Drained").settle()
+    assert world.status.restarts == 0, "it had trained"
+    for incarnation in (1, 2):
+        assert world.end("worker", 1, 0, "Drained").settle()
+        assert world.status.restarts == incarnation
+        world.later(60).settle()
+    made = world.end("worker", 1, 0, "Drained").plan()
+    assert made.status.exit_code == 1
+    assert (
+        "worker 1: exit 0, Drained: asked to leave by somebody else before it had done any work" in made.status.message
+    )
+
+
 Loss = tuple[float, str, int, int | None, str]
 """Seconds after the first, role, index, exit code (None: a signal), reason."""
 EPISODES: dict[str, tuple[list[Loss], int]] = {

@@ -24,6 +24,8 @@ FINISHED_GRACE = 2.0
 """Seconds between a worker's exit 0 and its replacement: `finished` may still be on its way from etcd."""
 LONGEST_BACKOFF = 60.0
 SUSPECTS = 16
+ASKED_TO_LEAVE = "asked to leave by somebody else before it had done any work"
+"""Counted as a loss: else a member that is told so at each start would be started again for ever, without a pause."""
 EPISODE = 10.0
 """Seconds: one outage reaches all members within; a replacement is seldom lost to the next so soon."""
 
@@ -109,7 +111,8 @@ def _vanished(draft: Draft) -> None:
 
 def _ended(draft: Draft, member: MemberSeen) -> None:
     record = member.exit
-    if record is not None and record.code == OK and record.reason == "Drained":
+    drained = record is not None and record.code == OK and record.reason == "Drained"
+    if drained and (member.disrupted or _worked(draft, member)):
         draft.note("MemberDrained", f"{member.member} was asked to leave by somebody else; it is replaced")
         recoveries.lost(draft, member, "drained")
         return
@@ -120,7 +123,7 @@ def _ended(draft: Draft, member: MemberSeen) -> None:
         node=member.node,
         exit_code=record.code if record else None,
         reason=record.reason if record else "Killed",
-        message=record.message if record else how_killed(member),
+        message=ASKED_TO_LEAVE if drained else record.message if record else how_killed(member),
         time=stamp(member.ended if member.ended is not None else draft.now),
     )
     if record is not None and is_users_mistake(record.code):
