@@ -122,8 +122,7 @@ def start(folder: Path, ports: Ports, files: EtcdFiles, *, log: Path, timeout: f
     binary = find_binary()
     version = _version(binary)
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("data-*"):
-        shutil.rmtree(old, ignore_errors=True)
+    clear(folder)
     data = tempfile.mkdtemp(prefix="data-", dir=folder)
     arguments = _arguments(binary, data, ports, files, version)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -148,6 +147,12 @@ def start(folder: Path, ports: Ports, files: EtcdFiles, *, log: Path, timeout: f
         kill(process)
         raise
     return process
+
+
+def clear(folder: Path) -> None:
+    """Deletes the data of earlier starts in `folder`, some 128 MB: the etcd that had it must be gone."""
+    for old in folder.glob("data-*"):
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def answers(ports: Ports, context: ssl.SSLContext, timeout: float = 1.0) -> bool:

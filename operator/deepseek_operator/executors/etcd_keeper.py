@@ -41,13 +41,17 @@ def read_etcd_file(path: Path) -> EtcdFile | None:
 
 
 def end_strays(folder: Path) -> None:
-    """Ends an etcd with its data in `folder` that no etcd.json names: its starter died before it could write."""
+    """Ends an etcd with its data in `folder` that no etcd.json names: its starter died before it could write.
+
+    All data there goes, nobody will read it again. The etcd that etcd.json names must be gone.
+    """
     for pid, started in with_argument(f"--data-dir={folder}/"):
         process = Process.adopt(pid, started)
         if process is not None:
             process.kill()
             process.wait(10.0)
             process.close()
+    etcd.clear(folder)
 
 
 class EtcdKeeper:
@@ -139,6 +143,7 @@ class EtcdKeeper:
                 logger.error("etcd, pid %d, cannot be killed", process.pid)
             process.reap()
             process.close()
+        etcd.clear(self._folder)
         try:
             self._save(self._known.model_copy(update={"pid": 0, "started": 0}))
         except OSError as error:

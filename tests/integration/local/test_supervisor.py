@@ -120,6 +120,7 @@ def test_a_job_runs_to_its_end_and_leaves_nothing_behind(place: Place) -> None:
     ]  # fmt: skip
     told = [folder.path.parent, folder.path, *folder.path.iterdir()]
     assert [path.name for path in told if path.stat().st_mode & 0o077] == []
+    assert list(folder.etcd.iterdir()) == [], "128 MB that nobody reads again"
     assert (folder.secrets.stat().st_mode & 0o777, len(list(folder.secrets.iterdir()))) == (0o700, 9)
     with pytest.raises(StartRefused, match="was started here before"):
         start(place.manifest(), place.root / "state")
@@ -218,6 +219,7 @@ def test_stop_after_a_killed_supervisor_ends_what_it_left(place: Place) -> None:
     kill_supervisor(folder)
     folder.request_stop()
     assert folder.left_behind() == []
+    assert list(folder.etcd.iterdir()) == []
 
 
 def test_scale_and_replace(place: Place) -> None:
