@@ -18,7 +18,7 @@ from deepseek_operator.cli.following import code_of, follow
 from deepseek_operator.cli.signals import Asks
 from deepseek_operator.cli.viewers import viewer
 from deepseek_operator.cli.where import place, where
-from deepseek_operator.jobs_here import JobHere, find, names
+from deepseek_operator.jobs_here import JobHere, find
 from deepseek_operator.state_folder import StateFolder, default_state_root
 from deepseek_operator.view.snapshot import Snapshot
 from deepseek_operator.view.summary import next_steps, running_steps, summary, summary_json
@@ -63,7 +63,7 @@ def run(job: str, detach: bool, resume: bool, anew: bool, name: str | None, no_v
         sent = _send(job, name, resume=resume, anew=anew, loud=output == "text")
         with Asks() as asks:
             return _sent(sent, output) if detach else _watch(sent, asks, output, not no_view)
-    if resume and not Path(job).exists() and job in names():
+    if resume and job != STDIN and not Path(job).exists() and "/" not in job and "." not in job:
         manifest, folder = None, find(job)
     else:
         manifest = _manifest(job, name)

@@ -98,7 +98,9 @@ def test_a_job_that_was_there_before(tmp_path: Path) -> None:
     assert result.exit_code == 64
     assert "a job digits was started here before (Failed)" in result.stderr
     assert "hint: --resume goes on with it, --replace deletes it" in result.stderr
-    assert call("run", "--resume", "nojob").exit_code == 66
+    result = call("run", "--resume", "digts")
+    assert (result.exit_code, result.stderr[:26]) == (66, "error: there is no job dig")
+    assert "did you mean digits?" in result.stderr
 
 
 def test_no_jobs() -> None:
