@@ -18,6 +18,7 @@ from pathlib import Path
 from deepseek_operator.api.changes import change_kind
 from deepseek_operator.api.config import intent_hash
 from deepseek_operator.api.load import Manifest, dump_job, load_manifest
+from deepseek_operator.api.problems import is_text
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.executors.files import replace_file
 from deepseek_operator.executors.processes import Process, module_command, python_environment
@@ -92,6 +93,9 @@ def resume(name: str, state_root: Path | None = None) -> StateFolder:
 
 @contextlib.contextmanager
 def _writable(folder: StateFolder) -> Iterator[None]:
+    if not is_text(str(folder.path)):
+        message = f"the job's folder {folder.path} has a name that is no UTF-8"
+        raise StartRefused(message, "let XDG_STATE_HOME name another folder for jobs")
     try:
         yield
     except OSError as error:

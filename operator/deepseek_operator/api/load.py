@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from deepseek_operator.api import documents, storage, strict
 from deepseek_operator.api.documents import Document, read_documents
 from deepseek_operator.api.job import DeepseekJob, ignored_on_one_machine, not_used_by_a_script
-from deepseek_operator.api.problems import ManifestError, Problem, shown, spell
+from deepseek_operator.api.problems import ManifestError, Problem, is_text, shown, spell
 from deepseek_operator.api.reserved import unusable_arguments
 from deepseek_operator.api.user_code import CodeTooLarge, UserCode, read_folder
 from deepseek_runtime.contract.names import API_VERSION, GROUP, KIND
@@ -245,6 +245,9 @@ def _folder(
     if not place.is_dir():
         message = f"{shown(name)} {'is a file, not a folder' if place.exists() else 'does not exist'}"
         return None, [_at(document, path, "missing", message, "a folder, relative to the manifest", name)]
+    if not is_text(str(place.absolute())):
+        message = f"the folder {place.absolute()} has a name that is no UTF-8"
+        return None, [_at(document, path, "type", message, "a folder whose path is UTF-8", name)]
     try:
         return read_folder(place), []
     except CodeTooLarge as error:

@@ -83,6 +83,15 @@ def spell(path: Path) -> str:
     return text
 
 
+def is_text(name: str) -> bool:
+    """Whether JSON and YAML can hold it: a file's name may be bytes that are no UTF-8, surrogates in Python."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def shown(value: object) -> str:
     """A value as JSON, short enough for a line; mappings and lists by what they are."""
     if isinstance(value, dict):

@@ -29,7 +29,8 @@ class UserCode:
         total = hashlib.sha256()
         for name in sorted(self.files):
             content = self.files[name]
-            total.update(f"{len(name.encode())} {name} {len(content)} ".encode())
+            written = os.fsencode(name)  # no UTF-8, perhaps
+            total.update(b"%d %s %d " % (len(written), written, len(content)))
             total.update(content)
         return total.hexdigest()
 

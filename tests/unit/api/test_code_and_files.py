@@ -1,5 +1,6 @@
 """What a manifest names beside itself: code, ConfigMaps, checkpoints. All of it relative to the manifest."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from builders.manifests import HEAD, RIGHT, with_spec, with_training
 from deepseek_operator.api import user_code
 from deepseek_operator.api.config import restored_from
-from deepseek_operator.api.load import Manifest, load_manifest
+from deepseek_operator.api.load import Manifest, load_manifest, parse_manifest
 from deepseek_operator.api.problems import ManifestError
 from deepseek_operator.api.user_code import UserCode
 from deepseek_runtime.contract.exit_codes import CONFIG, MISSING_INPUT
@@ -183,3 +184,14 @@ def test_a_folder_of_data_is_not_taken_for_code(tmp_path: Path, monkeypatch: pyt
 
 def test_a_task_needs_no_code(tmp_path: Path) -> None:
     assert load(tmp_path, with_training("seed: 1")).code is None
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """A file of such a name is copied as it is; a folder's cannot be written down, which is said."""
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff"))
+    (odd / "src").mkdir(parents=True)
+    (odd / "src" / "train.py").write_text("")
+    with pytest.raises(ManifestError, match=r"has a name that is no UTF-8; right: a folder whose path is UTF-8"):
+        parse_manifest(SCRIPT + "    code: {folder: src}\n", "job.yaml", odd)
+    placed = user_code.read_folder(tmp_path).place(tmp_path / "state")
+    assert os.listdir(os.fsencode(placed)) == [b"odd\xff"]

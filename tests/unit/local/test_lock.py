@@ -128,3 +128,12 @@ def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path: Path, monkeyp
         start(file)
     assert "XDG_STATE_HOME" in refused.value.hint
     assert refused.value.code == 1
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is stored of a job is JSON and YAML, which hold UTF-8 alone."""
+    file = manifest(left_job(), tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", os.fsdecode(os.fsencode(tmp_path) + b"/h\xff"))
+    with pytest.raises(StartRefused, match=r"has a name that is no UTF-8"):
+        start(file)
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("h")] == []
