@@ -121,4 +121,5 @@ def start_logging(who: Identity) -> logging.Logger:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines(who, os.environ.get(names.ENV_LOG) == "json"))
     logging.basicConfig(level=os.environ.get(names.ENV_LOG_LEVEL, "INFO"), handlers=[handler], force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of each request
     return logging.getLogger("deepseek_runtime")
