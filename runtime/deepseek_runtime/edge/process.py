@@ -80,14 +80,17 @@ def leave(who: Identity | None, exit: Exit) -> int:
     level = logging.INFO if record.code == 0 else logging.ERROR
     logging.getLogger("deepseek_runtime").log(level, "exit %d %s %s", record.code, record.reason, record.message)
     if path:
-        text = record.model_copy(update={"message": record.message[: _MESSAGE - 512]}).model_dump_json(
-            exclude_none=True
-        )
+        text = record.model_copy(update={"message": _cut(record.message)}).model_dump_json(exclude_none=True)
         try:
             _replace(Path(path), text)
         except OSError as error:
             logging.getLogger("deepseek_runtime").warning("the exit record cannot be written: %s", error)
     return record.code
+
+
+def _cut(message: str) -> str:
+    """What fits, and can be written: an exception may name a file whose name is no UTF-8."""
+    return message.encode(errors="backslashreplace")[: _MESSAGE - 512].decode(errors="ignore")
 
 
 def _replace(path: Path, text: str) -> None:
