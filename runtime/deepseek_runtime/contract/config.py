@@ -191,6 +191,4 @@ def with_secret_options(config: JobConfig, secrets: str | Path) -> JobConfig:
     if not isinstance(options, dict):
         raise ConfigError(f"{file} holds no mapping of storage options")
     merged = {**config.checkpoint.storage_options, **options}
-    return config.model_copy(
-        update={"checkpoint": config.checkpoint.model_copy(update={"storage_options": merged})}
-    )
+    return config.model_copy(update={"checkpoint": config.checkpoint.model_copy(update={"storage_options": merged})})

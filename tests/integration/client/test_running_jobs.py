@@ -58,7 +58,7 @@ def test_another_process_waits_and_is_interrupted(fakes: Callable[[str], None]) 
     _, said = waiting.communicate(timeout=60)
     assert waiting.returncode != 0
     assert "digits goes on. next: dsj watch digits   dsj logs digits   dsj stop digits" in said
-    assert job.folder.alive()
+    assert job.held.alive()
     fakes("digits")
     assert job.wait().phase == "Succeeded"
 
