@@ -43,9 +43,10 @@ def test_from_start_to_result(fakes: Callable[[str], None]) -> None:
 def test_another_process_waits_and_is_interrupted(fakes: Callable[[str], None]) -> None:
     job = run(TASK, steps=3, args=HELD)
     script = (
-        "from deepseek_operator import Job, attach\n"
-        "look = Job._ended_within\n"
-        "Job._ended_within = lambda job, seconds: print('here', flush=True) or look(job, seconds)\n"
+        "from deepseek_operator import attach\n"
+        "from deepseek_operator.jobs_here import JobHere\n"
+        "wait = JobHere.wait\n"
+        "JobHere.wait = lambda job, seconds: print('here', flush=True) or wait(job, seconds)\n"
         "attach('digits').result()\n"
     )
     waiting = subprocess.Popen(
