@@ -28,7 +28,7 @@ from deepseek_operator.compose import compose, laid_over
 from deepseek_operator.jobs_here import Here, JobHere
 from deepseek_operator.kept import NotThere
 from deepseek_operator.launch import StartRefused
-from deepseek_operator.place import Choice, Place
+from deepseek_operator.place import Choice, Place, with_options
 from deepseek_operator.state_folder import StateFolder, default_state_root
 from deepseek_operator.view.log_lines import merged, shown, stamped
 from deepseek_operator.view.sentence import Why, why
@@ -319,12 +319,11 @@ def _cluster(cluster: bool | str, namespace: str | None) -> "InCluster":
     from deepseek_operator.jobs_in_cluster import in_cluster
 
     context = cluster if isinstance(cluster, str) else ""
-    words = [f"--context {context}"] if context else []
-    words += [f"-n {namespace}"] if namespace else []
-    options = " ".join(words) or "--cluster"
+    options = [f"--context {context}"] if context else []
+    options += [f"-n {namespace}"] if namespace else []
 
     def spelled(text: str) -> str:
-        return text.replace(f"{COMMAND} ", f"{COMMAND} {options} ")
+        return with_options(text, COMMAND, options or ["--cluster"])
 
     return in_cluster(context, namespace or "", spelled=spelled)
 

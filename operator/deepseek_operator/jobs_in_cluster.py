@@ -30,7 +30,7 @@ UNSEEN: Final = 15.0
 SETTLING: Final = 1.0
 """Seconds between two looks."""
 NO_DEFINITION: Final = "this cluster knows no DeepseekJobs"
-INSTALL: Final = "install the operator: helm install deepseek-operator charts/deepseek-operator (docs/install.md)"
+INSTALL: Final = "helm install dsj charts/deepseek-operator --namespace dsj-system --create-namespace (docs/install.md)"
 
 
 class LossesSeen:

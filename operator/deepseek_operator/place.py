@@ -5,6 +5,7 @@ raises kept.NotThere; what cannot be read just now Unreadable; all else that an 
 """
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from deepseek_operator.curves import Curves
 from deepseek_operator.executors.processes import Process
 from deepseek_operator.view.snapshot import Snapshot
-from deepseek_runtime.contract.names import Member
+from deepseek_runtime.contract.names import COMMAND, Member
 
 
 class Unreadable(Exception):
@@ -173,6 +174,11 @@ def nearest(name: str, known: Sequence[str], none: str) -> str:
     if near:
         return f"did you mean {near[0]}?"
     return f"there are: {', '.join(known[:10])}{' ...' if len(known) > 10 else ''}" if known else none
+
+
+def with_options(text: str, command: str, options: Sequence[str]) -> str:
+    """A text with `dsj COMMAND ...` in it, typed as `command` with these options. (kubectl's `dsj` is a kind.)"""
+    return re.sub(rf"(?<!delete )\b{COMMAND} (?=[a-z])", " ".join([command, *options, ""]), text)
 
 
 def chosen(choice: Choice, members: Iterable[Member]) -> list[Member]:

@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -190,7 +190,8 @@ def _take(answer: http.client.HTTPResponse, target: Path) -> None:
             raise Unreadable(f"{target.name} broke off on its way: {error}") from error
         raise NotThere(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
 
 
 def reading_pod(job: DeepseekJob, owner: Owner, *, config: str, image: str, pull_secrets: Sequence[str] = ()) -> Object:

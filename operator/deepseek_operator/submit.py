@@ -127,7 +127,17 @@ def code_map(job: str, namespace: str, code: UserCode, file: str) -> Object:
         message = (
             f"the folder holds {size / 1e6:.1f} MB, most of it {largest}: a ConfigMap takes {MAX_CODE / 1e6:.0f} MB"
         )
-        raise ManifestError([Problem("range", field, message, "a folder with nothing but code in it", file=file)])
+        raise ManifestError(
+            [
+                Problem(
+                    "range",
+                    field,
+                    message,
+                    "a folder with nothing but code in it, or an image with it (spec.image)",
+                    file=file,
+                )
+            ]
+        )
     data: dict[str, str] = {}
     binary: dict[str, str] = {}
     for name, content in sorted(code.files.items()):

@@ -47,7 +47,8 @@ def plot(names: tuple[str, ...], file: Path | None, output: str) -> int:
     found = [job.curves() for job in jobs]
     empty = [one.name for one in found if not one.points]
     if empty:
-        raise Refused(f"{empty[0]} has trained nothing yet", f"{COMMAND} status {empty[0]}", MISSING_INPUT)
+        when = " (a chief in a cluster stores what it measured with each checkpoint)" if place().cluster else ""
+        raise Refused(f"{empty[0]} has trained nothing yet{when}", f"{COMMAND} status {empty[0]}", MISSING_INPUT)
     _drawn(found, target)
     if output == "json":
         say_json({"file": str(target.absolute()), "jobs": [summary(one) for one in found]})

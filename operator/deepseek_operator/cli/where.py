@@ -4,13 +4,12 @@ A cluster is meant by any of --cluster, --context, --namespace, --kubeconfig; by
 """
 
 import os
-import re
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import click
 
-from deepseek_operator.place import Place
+from deepseek_operator.place import Place, with_options
 from deepseek_runtime.contract.exit_codes import USAGE
 from deepseek_runtime.contract.names import COMMAND
 
@@ -99,10 +98,6 @@ def place(context: click.Context | None = None) -> Place:
 def spelled(text: str) -> str:
     """A text with commands in it, as they are to be typed where this one was: also after its context has ended."""
     return text if _typed is None else with_options(text, *_typed)
-
-
-def with_options(text: str, command: str, options: list[str]) -> str:
-    return re.sub(rf"\b{COMMAND} (?=[a-z])", " ".join([command, *options]) + " ", text)
 
 
 def _made(there: Where | None, command: str) -> Place:
