@@ -278,7 +278,7 @@ def settled(job: Job, ranges: Ranges) -> None:
         return True if seen == names else None
 
     wait_for(all_work, "all workers are at work", PATIENCE)
-    job.until(lambda status: status.progress is not None and status.progress.checkpoint is not None, "a checkpoint")
+    job.until(lambda status: (p := status.progress) and p.checkpoint and p.checkpoint.step, "a checkpoint")
 
 
 def kill(release: Release, pod: str, how: str) -> None:
