@@ -87,7 +87,8 @@ def _follow(draft: Draft, recovery: Recovery) -> Recovery:
 def _measured(recovery: Recovery, progress: Progress) -> Recovery:
     """The longest gap so far: the chief's own figure where it grew since the loss, else what its reports are apart.
 
-    While etcd is away nobody reports, and training goes on: there the chief's figure alone counts.
+    A chief counts from its term's opening, so across terms the reports alone tell. While etcd is away nobody reports,
+    and training goes on: there the chief's figure alone counts.
     """
     if progress.last_range_time is None:
         return recovery
@@ -95,7 +96,9 @@ def _measured(recovery: Recovery, progress: Progress) -> Recovery:
         recovery = recovery.model_copy(update={"at_step": progress.step})
     before = recovery.last_range if recovery.last_range is not None else recovery.lost_at
     apart = max(0.0, progress.last_range_time - before)
-    if progress.longest_gap > recovery.gap_before:
+    if recovery.role == "server":
+        gap = max(recovery.longest_gap or 0.0, apart)
+    elif progress.longest_gap > recovery.gap_before:
         gap = progress.longest_gap
     else:
         gap = max(recovery.longest_gap or 0.0, 0.0 if recovery.role == "etcd" else apart)
