@@ -72,7 +72,9 @@ def published(address: str) -> str:
 
 def leave(who: Identity | None, exit: Exit) -> int:
     """Writes the exit record; the process's exit code. Never raises: the record is a courtesy, the code is not."""
-    record = exit.record
+    # An exception may name a file whose name is no UTF-8: neither a log nor the record could hold it.
+    message = exit.record.message.encode(errors="backslashreplace").decode()
+    record = exit.record.model_copy(update={"message": message})
     path = os.environ.get(names.ENV_EXIT_FILE, "")
     if who is not None:
         me = who.me
@@ -89,8 +91,8 @@ def leave(who: Identity | None, exit: Exit) -> int:
 
 
 def _cut(message: str) -> str:
-    """What fits, and can be written: an exception may name a file whose name is no UTF-8."""
-    return message.encode(errors="backslashreplace")[: _MESSAGE - 512].decode(errors="ignore")
+    """What fits."""
+    return message.encode()[: _MESSAGE - 512].decode(errors="ignore")
 
 
 def _replace(path: Path, text: str) -> None:
