@@ -179,8 +179,10 @@ def _taken(held: Object) -> StartRefused:
 def _may_go_on(held: Object) -> None:
     status = held.get("status") or {}
     if status.get("finished"):
+        name = held["metadata"]["name"]
         how = "has finished" if status.get("exitCode") == OK else "has failed, and a job in a cluster ends once"
-        raise StartRefused(f"the job {held['metadata']['name']} {how}", "--replace deletes it and starts anew", USAGE)
+        hint = f"--replace deletes it and starts anew; with restoreFrom: job://{name} from its newest checkpoint"
+        raise StartRefused(f"the job {name} {how}", hint, USAGE)
 
 
 def _delete(api: Api, namespace: str, held: Object) -> None:

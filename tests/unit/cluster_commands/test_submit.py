@@ -10,9 +10,13 @@ from click.testing import Result
 from builders import snapshots
 from builders.job_server import JobServer
 from builders.manifests import RIGHT
+from deepseek_operator import submit as sending
 from deepseek_operator.api.load import load_manifest
 from deepseek_operator.api.problems import ManifestError
 from deepseek_operator.api.user_code import UserCode
+from deepseek_operator.cli.run import _watch
+from deepseek_operator.cli.signals import Asks
+from deepseek_operator.jobs_in_cluster import JobInCluster
 from deepseek_operator.kube import CONFIG_MAPS, JOBS
 from deepseek_operator.submit import MAX_CODE, code_map, objects
 
@@ -133,10 +137,19 @@ def test_what_only_one_machine_takes_is_told_before_anything_is_sent(server: Job
     assert call("validate", "-", input=RIGHT).exit_code == 0
 
 
-def test_followed_to_its_end(server: JobServer, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    from deepseek_operator import submit as sending
-    from deepseek_operator.jobs_in_cluster import JobInCluster
+@pytest.mark.parametrize("signal,code", [("interrupts", 130), ("terminated", 143)])
+def test_ctrl_c_leaves_the_view_and_never_the_job(
+    signal: str, code: int, server: JobServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.job(snapshots.snapshot().status)
+    with Asks() as asks:
+        setattr(asks, signal, 1)
+        assert _watch(JobInCluster(server.api, server.objects[JOBS.plural, "digits"]), asks, "text", False) == code
+    assert capsys.readouterr().out == "digits runs on: step 1200\n"
+    assert server.writes == []
 
+
+def test_followed_to_its_end(server: JobServer, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     server.job(snapshots.failed().status.model_copy(update={"members": ()}))
     job = JobInCluster(server.api, server.objects[JOBS.plural, "digits"])
     monkeypatch.setattr(sending, "submit", lambda *given, **more: job)
