@@ -17,6 +17,8 @@ from testcluster.layout import ROOT
 
 SCRIPT = ROOT / "examples" / "script"
 LOOP = "for x, y in session:\n"
+
+
 @dataclass(frozen=True)
 class Person:
     """Somebody with a kubeconfig."""
