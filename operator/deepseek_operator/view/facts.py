@@ -67,6 +67,12 @@ def checkpoint(shot: Snapshot) -> Iterator[Row]:
     yield Row("saved", f"step {progress.checkpoint.step}{since}")
 
 
+def still(shot: Snapshot) -> float | None:
+    """Seconds since the last range was done; None before the first."""
+    last = shot.progress.last_range_time if shot.progress is not None else None
+    return None if last is None else max(0.0, shot.now - last)
+
+
 def losses(shot: Snapshot) -> Iterator[Row]:
     """What never comes back, shown as soon as there is any."""
     progress = shot.progress

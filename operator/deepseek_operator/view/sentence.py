@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from deepseek_operator.api.status import Failure
 from deepseek_operator.view import facts
-from deepseek_operator.view.amounts import one_line
+from deepseek_operator.view.amounts import age, one_line
 from deepseek_operator.view.snapshot import Snapshot
 from deepseek_runtime.contract.exit_codes import CONFIG, MISSING_INPUT, USAGE, USER_CODE
 from deepseek_runtime.contract.names import COMMAND
 
+LONG = 60.0
+"""Seconds without a range done that people are told of; a large model's may take as long."""
 _REMEDY = {
     USAGE: "mend the task's reference or its arguments in the manifest",
     USER_CODE: "mend the code or the data",
@@ -48,6 +50,11 @@ def why(shot: Snapshot) -> Why:
         return Why(f"{name} is {shot.phase.lower()}: {status.message}{last}", reason or _reason(shot, "Running"))
     if status.phase == "Running":
         last = f"; the last failure, mended: {failure_words(failure)}" if failure is not None else ""
+        still = facts.still(shot)
+        if still is not None and still >= LONG:
+            text = f"{name} is running, but finished no range for {age(still)}: step {facts.step(shot)}"
+            return Why(f"{text}; a batch that takes so long, or code that waits?", "NoProgress",
+                       f"{COMMAND} logs {name} --role worker")  # fmt: skip
         return Why(f"{name} is running, nothing is wrong: step {facts.step(shot)}{last}", "Training")
     return Why(f"{name} is {shot.phase.lower()}", _reason(shot, "Running") or status.phase)
 
