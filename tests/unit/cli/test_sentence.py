@@ -22,8 +22,8 @@ KILLED = Failure(role="server", index=0, reason="Killed", message="killed by sig
         (snapshots.snapshot(progress=snapshots.progress(last_range_time=snapshots.NOW - 59.0)), "Training",
          "digits is running, nothing is wrong: step 1200/5000", ""),
         (snapshots.snapshot(progress=snapshots.progress(last_range_time=snapshots.NOW - 300.0)), "NoProgress",
-         "digits is running, but finished no range for 5m: step 1200/5000; "
-         "a batch that takes so long, or code that waits?",
+         ("digits is running, but finished no range for 5m: step 1200/5000; "
+          "a batch that takes so long, or code that waits?"),
          "dsj logs digits --role worker"),
         (snapshots.starting(), "WaitingForServers",
          "digits is starting: the first term begins when all servers have registered", ""),
