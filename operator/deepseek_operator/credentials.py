@@ -10,8 +10,6 @@ there too, so that the operator can look after it while it runs (`renew`).
 """
 
 import argparse
-import base64
-import binascii
 import json
 import os
 import secrets
@@ -27,6 +25,7 @@ from cryptography import x509
 
 from deepseek_operator.certificates import Authority, CertificateError, Pair, renewal_due, years
 from deepseek_operator.kube import SECRETS, Api, ApiError, Conflict, NoCluster, Object, Resource, find_cluster
+from deepseek_operator.kube.secret_data import decoded, encoded
 
 ADMINISTRATOR: Final = "root"
 """Whom etcd, once it asks who one is, lets do everything."""
@@ -160,28 +159,17 @@ def _fill(
         secret = api.get(SECRETS, namespace, name)
         if secret is None:
             raise CredentialsError(f"there is no Secret {namespace}/{name}: the chart makes it, empty")
-        data = _decoded(secret)
+        data = decoded(secret)
         if good(data):
             return data
         made = make()
         metadata = {"name": name, "resourceVersion": secret["metadata"]["resourceVersion"]}
-        encoded = {key: base64.b64encode(value).decode() for key, value in made.items()}
         try:
-            api.apply(SECRETS, namespace, {"metadata": metadata, "data": encoded})
+            api.apply(SECRETS, namespace, {"metadata": metadata, "data": encoded(made)})
         except Conflict:  # another replica was faster: what it made is as good
             continue
         return made
     raise CredentialsError(f"Secret {namespace}/{name} is changed by somebody else all the time")
-
-
-def _decoded(secret: Object) -> dict[str, bytes]:
-    data: dict[str, bytes] = {}
-    for key, value in (secret.get("data") or {}).items():
-        try:
-            data[key] = base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError):
-            continue
-    return data
 
 
 def _server(authority: Authority, name: str, hosts: Sequence[str], now: datetime) -> Callable[[], dict[str, bytes]]:

@@ -4,8 +4,6 @@ CURVE keys change only when all members do, so a Secret that is there is left as
 renewed in place: members read it anew when they connect.
 """
 
-import base64
-import binascii
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from deepseek_operator.certificates import Authority, CertificateError, renewal_
 from deepseek_operator.executors.inputs import is_owned
 from deepseek_operator.executors.render.parts import MANAGED_BY, Owner, job_labels, keys_secret, metadata
 from deepseek_operator.kube import SECRETS, Api, Conflict, Exists, Object
+from deepseek_operator.kube.secret_data import decoded, encoded
 from deepseek_runtime.contract.names import ROLES, Role
 
 logger = logging.getLogger(__name__)
@@ -121,29 +120,15 @@ def _renew_all(api: Api, owner: Owner, found: Mapping[Role, Object | None], cert
     if certificates is None:
         return
     for held in found.values():
-        if held is not None and is_owned(held, owner) and not certificates.good(_decoded(held)):
+        if held is not None and is_owned(held, owner) and not certificates.good(decoded(held)):
             _renew(api, owner, held, certificates.issue(owner))
-
-
-def _decoded(held: Object) -> dict[str, bytes]:
-    data = {}
-    for key, value in (held.get("data") or {}).items():
-        try:
-            data[key] = base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError):
-            continue
-    return data
 
 
 def _renew(api: Api, owner: Owner, held: Object, certificate: Mapping[str, bytes]) -> None:
     name = held["metadata"]["name"]
     precondition = {"uid": held["metadata"]["uid"], "resourceVersion": held["metadata"]["resourceVersion"]}
-    api.merge(SECRETS, owner.namespace, name, {"metadata": precondition, "data": _encoded(certificate)})
+    api.merge(SECRETS, owner.namespace, name, {"metadata": precondition, "data": encoded(certificate)})
     logger.info("renewed the certificate in the Secret %s", name)
-
-
-def _encoded(data: Mapping[str, bytes]) -> dict[str, str]:
-    return {key: base64.b64encode(value).decode() for key, value in data.items()}
 
 
 def _create(api: Api, owner: Owner, name: str, data: dict[str, bytes]) -> None:
@@ -152,7 +137,7 @@ def _create(api: Api, owner: Owner, name: str, data: dict[str, bytes]) -> None:
         "kind": SECRETS.kind,
         "metadata": metadata(owner, name, {**MANAGED_BY, **job_labels(owner)}),
         "type": "Opaque",
-        "data": _encoded(data),
+        "data": encoded(data),
     }
     try:
         api.create(SECRETS, owner.namespace, manifest)

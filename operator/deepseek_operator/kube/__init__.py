@@ -3,6 +3,7 @@
 connection.py    which cluster, as whom
 api.py           Api: get, list, create, apply, replace, delete
 resources.py     the kinds that we touch
+secret_data.py   what a Secret holds
 errors.py        what may go wrong
 rate.py          a bound on requests
 """
