@@ -29,6 +29,13 @@ RETRY = 0.5
 """Seconds until jobs are let in that could not be."""
 
 
+def owner_of(install: str, key: str) -> Owner | None:
+    """Whose job this key of etcd is in; None: in no job's of this installation."""
+    root = JobKeys.root(install)
+    parts = key.removeprefix(root).split("/")
+    return Owner(parts[1], parts[0], parts[2]) if key.startswith(root) and len(parts) > 3 else None
+
+
 class EtcdAccess:
     """Called from any thread. `expect` and `recover` return at once; the others raise Unavailable, and can be repeated.
 
@@ -85,13 +92,8 @@ class EtcdAccess:
 
     def owners(self) -> set[Owner]:
         """Jobs of this installation, there or gone, that have a role in etcd: its name is their prefix."""
-        root = JobKeys.root(self._install)
-        found = set()
-        for role in self._control.roles():
-            parts = role.removeprefix(root).split("/")
-            if role.startswith(root) and len(parts) == 4:
-                found.add(Owner(parts[1], parts[0], parts[2]))
-        return found
+        found = ((role, owner_of(self._install, role)) for role in self._control.roles())
+        return {owner for role, owner in found if owner is not None and role == self._keys(owner).prefix}
 
     def _settle(self) -> None:
         with self._setting:

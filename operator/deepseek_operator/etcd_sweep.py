@@ -7,7 +7,7 @@ deleted, and whoever lists only some namespaces sweeps only these.
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from deepseek_operator.etcd_access import EtcdAccess
+from deepseek_operator.etcd_access import EtcdAccess, owner_of
 from deepseek_operator.executors.render.parts import Owner
 from deepseek_runtime.contract.keys import JobKeys
 from deepseek_runtime.membership.connection import Connection
@@ -39,14 +39,9 @@ class EtcdKeys:
 
     def owners(self) -> set[Owner]:
         """Whose keys, or role, there are."""
-        root = JobKeys.root(self._install)
         found = self._access.owners() if self._access is not None else set()
-        for entry in self._connection.list(root).entries:
-            parts = entry.key.removeprefix(root).split("/")
-            if len(parts) > 3:
-                namespace, job, uid = parts[:3]
-                found.add(Owner(job, namespace, uid))
-        return found
+        keys = self._connection.list(JobKeys.root(self._install)).entries
+        return found | {owner for entry in keys if (owner := owner_of(self._install, entry.key)) is not None}
 
     def sweep(self, listed: Callable[[], Iterable[str]], namespaces: Collection[str]) -> int:
         """listed: lists the uids of all jobs now, and of those whose pods are not all gone; namespaces: empty: all."""

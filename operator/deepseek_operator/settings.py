@@ -139,8 +139,12 @@ def _shown(value: object) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _names(text: str, source: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    names = _parts(text)
     for name in names:
         _label(name, source)
     return names
@@ -163,7 +167,7 @@ def _text(text: str, source: str) -> str:
 
 
 def _endpoints(text: str, source: str) -> tuple[str, ...]:
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    found = _parts(text)
     for one in found:
         bare = one.removeprefix("https://").removeprefix("http://").rstrip("/")
         if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}", bare):
@@ -190,7 +194,7 @@ def _file(text: str, source: str) -> Path | None:
 
 
 def _secrets(text: str, source: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    names = _parts(text)
     for name in names:
         if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", name):
             right = "small letters, digits, '-' and '.'"
@@ -200,7 +204,7 @@ def _secrets(text: str, source: str) -> tuple[str, ...]:
 
 def _ports(text: str, source: str) -> tuple[int, ...]:
     port = _count(1, 65535)
-    return tuple(port(part.strip(), source) for part in text.split(",") if part.strip())
+    return tuple(port(part, source) for part in _parts(text))
 
 
 def _user(text: str, source: str) -> int | None:
