@@ -18,7 +18,7 @@ from deepseek_operator.curves import Curves
 from deepseek_operator.executors.processes import Process
 from deepseek_operator.kept import NotThere
 from deepseek_operator.kube import EVENTS, JOBS, Api, NotFound, Object, Unreachable, current_namespace, find_cluster
-from deepseek_operator.place import Busy, Choice, Exported, Log, Saved, Unreadable, nearest
+from deepseek_operator.place import Busy, Choice, Exported, Log, Patience, Saved, Unreadable, nearest
 from deepseek_operator.pod_logs import logs_of
 from deepseek_operator.store_reader import StoreReader
 from deepseek_operator.view.amounts import seconds_of
@@ -105,15 +105,14 @@ class JobInCluster:
         return None
 
     def wait(self, seconds: float) -> bool:
-        end, silent = time.monotonic() + seconds, None
+        end, patience = time.monotonic() + seconds, Patience(self.patience)
         while True:
             try:
                 if not self.alive():
                     return True
-                silent = None
+                patience.renew()
             except Unreadable:
-                silent = silent or time.monotonic()
-                if time.monotonic() - silent > self.patience:
+                if not patience.lasts():
                     raise
             left = end - time.monotonic()
             if left <= 0:

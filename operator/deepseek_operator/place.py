@@ -6,6 +6,7 @@ raises kept.NotThere; what cannot be read just now Unreadable; all else that an 
 
 import difflib
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,25 @@ from deepseek_runtime.contract.names import COMMAND, Member
 
 class Unreadable(Exception):
     """A job's state cannot be read: its folder is broken, or the API server does not answer. For people."""
+
+
+class Patience:
+    """Of those who follow a job that is Unreadable for a while: seconds of it in a row, from its first time on."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def renew(self) -> None:
+        """It could be read."""
+        self._since = None
+
+    def lasts(self) -> bool:
+        """It could not be read again: whether it is still waited for."""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        return now - self._since <= self._seconds
 
 
 class Busy(Exception):

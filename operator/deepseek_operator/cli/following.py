@@ -1,6 +1,5 @@
 """Following a job until it ends or its view is left: looks at it, shows it, passes on what is asked for."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -8,7 +7,7 @@ from deepseek_operator.cli.errors import STOPPED
 from deepseek_operator.cli.keys import Keys
 from deepseek_operator.cli.signals import Asks
 from deepseek_operator.cli.viewers import Screen, Viewer
-from deepseek_operator.place import Job, Measured, Unreadable
+from deepseek_operator.place import Job, Measured, Patience, Unreadable
 from deepseek_operator.view.snapshot import Snapshot
 from deepseek_runtime.contract.exit_codes import CRASHED, OK
 
@@ -35,7 +34,7 @@ def follow(
     than the job's `patience`.
     """
     measured, process = job.measured(), job.runner()
-    notice, heard, broken = "", 0, None
+    notice, heard, patience = "", 0, Patience(job.patience)
     try:
         with Keys() if isinstance(view, Screen) else Nobody() as keys, view:
             while True:
@@ -47,10 +46,9 @@ def follow(
                     notice = said
                 try:
                     shot = _seen(job, measured, notice)
-                    broken = None
+                    patience.renew()
                 except Unreadable:
-                    broken = broken or time.monotonic()
-                    if time.monotonic() - broken > job.patience:
+                    if not patience.lasts():
                         raise
                     asks.wait(job.tick)
                     continue

@@ -1,6 +1,5 @@
 """`dsj logs`: what members wrote, those that are gone too, and those that are born while it follows."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +10,7 @@ from deepseek_operator.cli.errors import Refused
 from deepseek_operator.cli.job_name import JobName
 from deepseek_operator.cli.signals import Asks
 from deepseek_operator.cli.where import place
-from deepseek_operator.place import Choice, Job, Log, Unreadable
+from deepseek_operator.place import Choice, Job, Log, Patience, Unreadable
 from deepseek_operator.view.log_lines import LogLine, merged, shown, stamped, tail
 from deepseek_runtime.contract.exit_codes import MISSING_INPUT, OK
 from deepseek_runtime.contract.names import COMMAND, ROLES
@@ -82,16 +81,15 @@ def logs(
 
 def _follow(job: Job, choice: Choice, stream: Stream) -> None:
     """Until the job has ended, or Ctrl-C."""
-    silent = None
+    patience = Patience(job.patience)
     with Asks() as asks:
         alive = True
         while alive and not asks.count:
             try:
                 alive = job.alive()  # before the last look at the logs
-                silent = None
+                patience.renew()
             except Unreadable:
-                silent = silent or time.monotonic()
-                if time.monotonic() - silent > job.patience:
+                if not patience.lasts():
                     raise
                 asks.wait(job.tick)
                 continue
