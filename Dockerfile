@@ -17,6 +17,7 @@ FROM scratch AS wheels
 FROM ${BASE_IMAGE} AS build
 COPY images/build.lock /build/images/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
+    if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi && \
     python3 -m venv /opt/build && \
     /opt/build/bin/python -m pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes \
         -r /build/images/build.lock && \
