@@ -207,6 +207,7 @@ class Operator:
             namespace=self._namespace,
             own_secrets=settings.own_secrets,
             own_claims=settings.own_claims,
+            own_labels=dict(settings.own_labels),
             etcd=settings.etcd,
             etcd_tls=self._tls is not None,
             store_uri=settings.store_uri,

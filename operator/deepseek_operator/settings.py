@@ -30,6 +30,7 @@ class Settings:
     namespace: str = ""
     own_secrets: tuple[str, ...] = ()
     own_claims: tuple[str, ...] = ()
+    own_labels: tuple[tuple[str, str], ...] = ()
     install: str = "default"
     identity: str = ""
     image: str = ""
@@ -64,6 +65,8 @@ HELP = {
     "namespace": "the operator's own namespace, where its Lease is; empty: as the pod or the kubeconfig says",
     "own_secrets": "Secrets in the operator's own namespace that no job may name, separated by commas",
     "own_claims": "PersistentVolumeClaims there that no job may name",
+    "own_labels": "labels that all pods of this installation have, KEY=VALUE separated by commas: no job there may "
+    "have all of them",
     "install": "name of this installation: of its Lease, and of its part of etcd",
     "identity": "what this replica is called in the Lease; in pods the pod's uid; empty: one for this process alone",
     "image": "image of members whose job names none",
@@ -202,6 +205,16 @@ def _secrets(text: str, source: str) -> tuple[str, ...]:
     return names
 
 
+def _labels(text: str, source: str) -> tuple[tuple[str, str], ...]:
+    found = []
+    for part in _parts(text):
+        key, equals, value = part.partition("=")
+        if not (key and equals and value):
+            raise SettingsError(f"{source}: {part!r} is no label: KEY=VALUE, such as app.kubernetes.io/instance=dsj")
+        found.append((key, value))
+    return tuple(found)
+
+
 def _ports(text: str, source: str) -> tuple[int, ...]:
     port = _count(1, 65535)
     return tuple(port(part, source) for part in _parts(text))
@@ -251,6 +264,7 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "namespace": _label,
     "own_secrets": _secrets,
     "own_claims": _secrets,
+    "own_labels": _labels,
     "install": _install,
     "identity": _text,
     "image": _text,

@@ -301,6 +301,12 @@ INSIDE: Cases = {
         ("no number", _nodes("{key: a, operator: Gt, values: [b]}"),
          f"{_NODES}: is not one whole number, which Gt and Lt compare with; "
          'right: one whole number in quotes, such as ["8"]'),
+        ("the cluster's priority", with_spec("workers: {pod: {priorityClassName: system-node-critical}}"),
+         "job.yaml:9: spec.workers.pod.priorityClassName: is the cluster's own: its pods push all others off a node; "
+         "right: a PriorityClass without system-"),
+        ("posing as the operator", with_spec("servers: {pod: {labels: {app.kubernetes.io/name: deepseek-operator}}}"),
+         "job.yaml:9: spec.servers.pod.labels: app.kubernetes.io/name: deepseek-operator is by what the operator's own "
+         "Services find their pods; right: another app.kubernetes.io/name"),
         ("protection switched off",
          with_spec("workers: {pod: {annotations: {container.apparmor.security.beta.kubernetes.io/main: unconfined}}}"),
          'job.yaml:9: spec.workers.pod.annotations["container.apparmor.security.beta.kubernetes.io/main"]: is not for '

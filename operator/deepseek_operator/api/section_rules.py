@@ -19,6 +19,10 @@ ENV_PREFIX = "DSJ_"
 VOLUME_PREFIX = "dsj-"
 KEY_SECRETS = ("-server-keys", "-worker-keys")
 """How the Secrets end that the operator makes for a job (`<job>-server-keys`): no job may read another's."""
+SYSTEM_PRIORITY = "system-"
+"""How the PriorityClasses begin by which the cluster's own pods push others off a node."""
+LABEL_NAME, OWN_NAME = "app.kubernetes.io/name", "deepseek-operator"
+"""By which the chart's Services, unless its values name it anew, find their pods (executors/render/reserved.py)."""
 OWN_FOLDERS = ("/etc/dsj", "/var/lib/dsj", "/tmp", "/proc", "/sys", "/dev")
 """Where the operator mounts its own, and what a container needs as it is. /dev/shm is free."""
 
@@ -157,6 +161,22 @@ SECTION_RULES: tuple[SectionRule, ...] = (
         "[has(self.configMap), has(self.secret), has(self.emptyDir), has(self.persistentVolumeClaim)]"
         ".filter(given, given).size() == 1",
         "exclusive",
+    ),
+    SectionRule(
+        Pod,
+        "priorityClassName",
+        lambda p: (p.priority_class_name or "").startswith(SYSTEM_PRIORITY),
+        "is the cluster's own: its pods push all others off a node",
+        f"a PriorityClass without {SYSTEM_PRIORITY}",
+        f'!has(self.priorityClassName) || !self.priorityClassName.startsWith("{SYSTEM_PRIORITY}")',
+    ),
+    SectionRule(
+        Pod,
+        "labels",
+        lambda p: p.labels.get(LABEL_NAME) == OWN_NAME,
+        f"{LABEL_NAME}: {OWN_NAME} is by what the operator's own Services find their pods",
+        f"another {LABEL_NAME}",
+        f'!("{LABEL_NAME}" in self.labels) || self.labels["{LABEL_NAME}"] != "{OWN_NAME}"',
     ),
     _unique("env", "name", lambda p: [variable.name for variable in p.env]),
     _unique("volumes", "name", lambda p: [volume.name for volume in p.volumes]),

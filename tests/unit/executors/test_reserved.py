@@ -1,5 +1,6 @@
 """What a job may not name, although the API server took it: keys of the installation, somebody's rights."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from deepseek_operator.executors.render.settings import Rendering
 from deepseek_operator.kube import SECRETS
 from deepseek_operator.reconcile.observe import Obstacle
 
+NAME, INSTANCE = "app.kubernetes.io/name", "app.kubernetes.io/instance"
 SETTINGS = Rendering(
     image="x", store_uri="s3://b", namespace=OWNER.namespace, own_secrets=("dsj-ca", "dsj-store-key"),
-    own_claims=("dsj-store", "data-dsj-etcd-0"),
+    own_claims=("dsj-store", "data-dsj-etcd-0"), own_labels={NAME: "chart", INSTANCE: "dsj"},
 )  # fmt: skip
 TOKEN = "kubernetes.io/service-account-token"
 
@@ -64,6 +66,21 @@ def test_the_installation_s_own(field: str, spec: dict[str, Any]) -> None:
     )
     there = judged(elsewhere, types, **spec)
     assert there is None or there.reason == "StorageMissing", "in another namespace these are just names"
+
+
+@pytest.mark.parametrize("role", ["servers", "workers"])
+def test_no_member_poses_as_the_installation(role: str) -> None:
+    labels = {NAME: "chart", INSTANCE: "dsj", "app.kubernetes.io/component": "etcd"}
+    posing = {role: {"pod": {"labels": labels}}}
+    obstacle = judged(SETTINGS, {}, **posing)
+    assert obstacle is not None
+    assert obstacle.reason == "NotForJobs"
+    assert f"spec.{role}.pod.labels" in obstacle.message
+    assert f"{INSTANCE}: dsj" in obstacle.message
+    other = {role: {"pod": {"labels": labels | {INSTANCE: "mine"}}}}
+    assert judged(SETTINGS, {}, **other) is None, "no selector of the installation takes these"
+    assert judged(replace(SETTINGS, namespace="ops"), {}, **posing) is None, "a Service sees its own namespace alone"
+    assert judged(replace(SETTINGS, own_labels={}), {}, **posing) is None
 
 
 @pytest.mark.parametrize("kind", [TOKEN, "bootstrap.kubernetes.io/token", "helm.sh/release.v1"])

@@ -1,4 +1,4 @@
-"""Secrets and claims that no job may name, whoever its author is: pods are made with the operator's rights, not theirs.
+"""Secrets, claims and labels that no job may name, whoever its author is: pods are made with the operator's rights.
 
 The API server refuses those whose names tell (api/section_rules.py); here are those that it takes knowledge to know.
 """
@@ -58,6 +58,8 @@ def secrets_read(job: DeepseekJob) -> list[str]:
 
 def refused(job: DeepseekJob, owner: Owner, settings: Rendering, types: Mapping[str, str | None]) -> Obstacle | None:
     """types: of each of `secrets_read`; None: there is no such Secret."""
+    if owner.namespace == settings.namespace and (obstacle := _posing(job, settings.own_labels)):
+        return obstacle
     for one in named(job):
         ours = settings.own_secrets if one.kind == "Secret" else settings.own_claims
         if owner.namespace == settings.namespace and one.name in ours:
@@ -81,5 +83,18 @@ def refused(job: DeepseekJob, owner: Owner, settings: Rendering, types: Mapping[
                 "NotForJobs",
                 f"{one}, which holds {_TYPES[kind]}",
                 "Name another Secret, or none: members of jobs have no rights of their own in the cluster",
+            )
+    return None
+
+
+def _posing(job: DeepseekJob, own: Mapping[str, str]) -> Obstacle | None:
+    """Members that the installation's Services would take for its own get what is sent to its etcd and store."""
+    for role, pod in (("servers", job.spec.servers.pod), ("workers", job.spec.workers.pod)):
+        if own and own.items() <= pod.labels.items():
+            shown = ", ".join(f"{key}: {value}" for key, value in own.items())
+            return Obstacle(
+                "NotForJobs",
+                f"spec.{role}.pod.labels has all labels by which the operator's own Services find their pods ({shown})",
+                "Set other values for one of them, or none; and run jobs in another namespace than the operator's",
             )
     return None

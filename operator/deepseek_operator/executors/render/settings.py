@@ -19,6 +19,8 @@ class Rendering:
     """The operator's own; there its Secrets and claims are, which no job may name."""
     own_secrets: tuple[str, ...] = ()
     own_claims: tuple[str, ...] = ()
+    own_labels: Mapping[str, str] = field(default_factory=dict)
+    """What all pods of the installation have in common: its Services, policies and budgets select by it."""
     etcd: tuple[str, ...] = ()
     etcd_tls: bool = False
     """Whether members have certificates for etcd beside their keys."""
