@@ -167,7 +167,7 @@ MISTAKES: Cases = {
         ("a job as a store", with_spec("checkpoint: {storage: {uri: 'job://old'}}"),
          'job.yaml:9: spec.checkpoint.storage.uri: "job://old": job names another job, for restoreFrom alone; '
          "right: a folder, or a URI such as file:///folder, s3://bucket/folder or gs://bucket/folder"),
-        ("no job", with_spec("checkpoint: {restoreFrom: 'job://team/old'}"),
+        ("a job of elsewhere", with_spec("checkpoint: {restoreFrom: 'job://team/old'}"),
          'job.yaml:9: spec.checkpoint.restoreFrom: "job://team/old": names no job; '
          "right: job://NAME, of a job whose checkpoints are in the same storage"),
         ("two slashes", with_spec("checkpoint: {storage: {uri: file://folder}}"),

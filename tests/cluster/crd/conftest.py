@@ -3,16 +3,14 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from builders.definition import establish
 from builders.kubectl import Kubectl
 from testcluster.cluster import Cluster
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +23,7 @@ def kubectl(request: pytest.FixtureRequest) -> Iterator[Kubectl]:
     else:
         cluster: Cluster = request.getfixturevalue("cluster")
         found = Kubectl(str(cluster.programs / "kubectl"), str(cluster.layout.kubeconfig), namespace)
-    found.done("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds" / "deepseekjobs.yaml"))
-    found.done("wait", "--for=condition=Established", "crd/deepseekjobs.deepseek.dev", "--timeout=30s")
+    establish(found.done)
     found.done("create", "namespace", namespace)
     yield found
     found.done("delete", "namespace", namespace, "--wait=false")

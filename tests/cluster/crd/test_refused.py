@@ -55,7 +55,9 @@ SAID = {
     "empty": "no objects passed to apply",
     "no mapping": "invalid object to validate",
     "memory": "spec.checkpoint.storage.uri: Forbidden: names no store that every pod can read and write; right: a URI",
-    "read only": "spec.checkpoint.restoreFrom: Forbidden: names no store that every pod can read and write; right: a",
+    "read only": "spec.checkpoint.restoreFrom: Forbidden: names no store that every pod can read and write; right: ",
+    "a job as a store": "spec.checkpoint.storage.uri: Forbidden: names no store that every pod can read and write; ",
+    "a job of elsewhere": "spec.checkpoint.restoreFrom: Forbidden: names no store that every pod can read and write; ",
     "two slashes": "spec.checkpoint.storage.uri: Forbidden: names no store that every pod can read and write; right: ",
 }  # fmt: skip
 """What kubectl says to a mistake that a schema, or reading YAML, finds: its field and what would be right."""

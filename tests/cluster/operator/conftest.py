@@ -10,13 +10,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kubernetes.client import Configuration
 
+from builders.definition import establish
 from builders.etcd import LocalEtcd
 from builders.puppets import Puppets
 from deepseek_operator.kube import Api, find_cluster
@@ -163,15 +163,9 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEtcd]:
     found.kill()
 
 
-def established(cluster: Cluster) -> bool:
-    conditions = cluster.get("crd", "deepseekjobs.deepseek.dev").get("status", {}).get("conditions") or []
-    return any((c["type"], c["status"]) == ("Established", "True") for c in conditions)
-
-
 @pytest.fixture(scope="module")
 def definition(cluster: Cluster) -> None:
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", ROOT / "crds" / "deepseekjobs.yaml")
-    wait_until(partial(established, cluster), "the definition is established")  # kubectl wait fails on no conditions
+    establish(cluster.kubectl)
 
 
 @pytest.fixture(scope="session")
