@@ -26,8 +26,8 @@ setup: ## Make .venv with everything (at once when nothing changed; WHEELS=folde
 demo: setup ## Train on this machine: 2 servers, 3 workers, etcd (KILL=1: while each kind of member is killed)
 	@$(PYTHON_ENV) $(BIN)/python -m demo
 
-test: setup check ## All tests, and the wheel in a bare environment of every Python of this machine (SLOW=1: long ones too)
-	@scripts/test.sh
+test: setup check ## All tests, a real Kubernetes among them (SLOW=1: long ones too; CLUSTER=none: without Kubernetes)
+	@$(PYTHON_ENV) $(BIN)/python scripts/run_tests.py
 
 check: setup ## ruff, mypy --strict, which way imports may point, and whether the CRD is as the models are
 	@$(BIN)/ruff check .
@@ -69,9 +69,8 @@ cluster-up: setup ## A real Kubernetes on this machine, without Docker (root; NO
 cluster-down: setup ## Remove it, or what is left of it
 	@$(PYTHON_ENV) $(BIN)/python -m testcluster --number $(CLUSTER) down
 
-test-cluster: setup ## Tests in a real Kubernetes: the one that is up, else one of their own
-	@[ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null || scripts/cluster-packages.sh
-	@$(BIN)/python -m pytest tests/cluster --durations=10
+test-cluster: setup ## Of these, those in a real Kubernetes: the one that is up, else one of their own
+	@$(PYTHON_ENV) $(BIN)/python scripts/run_tests.py cluster
 
 clean: ## Remove what was built; .venv stays
 	@! ls build/cluster*/cluster.json >/dev/null 2>&1 || { echo "a test cluster is up: make cluster-down first" >&2; exit 1; }

@@ -36,7 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if folder in TIME_LIMITS:
             item.add_marker(MARKS.get(folder, pytest.mark.unit))
             if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(TIME_LIMITS[folder]))
+                # From nothing it takes longer to build a cluster than any test of it may.
+                item.add_marker(pytest.mark.timeout(TIME_LIMITS[folder], func_only=folder == "cluster"))
 
 
 @pytest.fixture(autouse=True)

@@ -30,6 +30,8 @@ def cluster() -> Iterator[Cluster]:
         yield there
         return
     reason = needs.why_not()
+    if reason is not None and needs.installable():
+        pytest.fail(f"{reason}; or use make test-cluster")
     if reason is not None:
         pytest.skip(reason)
     try:

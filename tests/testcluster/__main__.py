@@ -1,12 +1,14 @@
-"""`python -m testcluster up|down|status|load`: what make cluster-up and cluster-down run."""
+"""`python -m testcluster up|down|status|load|prepare`: what make cluster-up and cluster-down run."""
 
 import argparse
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from deepseek_operator.executors.etcd import EtcdMissing
-from testcluster import binaries, cluster, control_plane, kind, needs
+from testcluster import binaries, cluster, control_plane, images, kind, needs
 from testcluster.commands import CommandFailed
 from testcluster.daemons import NotReady
 from testcluster.layout import Layout
@@ -26,7 +28,9 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         layout = Layout(arguments.number, getattr(arguments, "nodes", 2))
-        return {"up": _up, "down": _down, "status": _status, "load": _load}[arguments.command](layout, arguments)
+        return {"up": _up, "down": _down, "status": _status, "load": _load, "prepare": _prepare}[arguments.command](
+            layout, arguments
+        )
     except _EXPECTED as error:
         print(f"cluster: {error}", file=sys.stderr)
         return 1
@@ -43,7 +47,7 @@ def _up(layout: Layout, arguments: argparse.Namespace) -> int:
         print(f"cluster: {reason}: using kind, in Docker")
         kind.up(layout)
     else:
-        there = cluster.up(layout, grace=arguments.grace, say=lambda line: print(f"cluster: {line}", flush=True))
+        there = cluster.up(layout, grace=arguments.grace, say=_say)
         print(f"cluster: {len(there.nodes)} nodes are Ready; logs are in {_short(layout.logs)}")
     print("Use it with:")
     print(f"  export KUBECONFIG={layout.kubeconfig} PATH={layout.programs}:$PATH")
@@ -81,6 +85,24 @@ def _load(layout: Layout, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _prepare(layout: Layout, arguments: argparse.Namespace) -> int:
+    _timed("the programs of Kubernetes", lambda: binaries.build_missing(_say))
+    if not os.environ.get("IMAGES"):
+        for target in images.TARGETS:
+            _timed(f"the image {target}", lambda target=target: images.build(target))  # type: ignore[misc]
+    return 0
+
+
+def _timed(what: str, build: Callable[[], object]) -> None:
+    begin = time.monotonic()
+    build()
+    _say(f"built {what} in {time.monotonic() - begin:.0f} s")
+
+
+def _say(line: str) -> None:
+    print(f"cluster: {line}", flush=True)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m testcluster", description=__doc__)
     parser.add_argument("--number", type=int, default=0, help="which cluster: several fit on one machine")
@@ -97,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("status", help="its nodes and pods")
     loading = commands.add_parser("load", help="give all its nodes the images of OCI archives")
     loading.add_argument("archives", nargs="+", type=Path)
+    commands.add_parser("prepare", help="build what is not there yet: programs, and the images that tests load")
     return parser
 
 

@@ -18,6 +18,12 @@ def usable() -> bool:
     return shutil.which("docker") is not None and succeeds("docker", "info", timeout=20)
 
 
+def answers(layout: Layout) -> bool:
+    """Whether the cluster of this number is up."""
+    kubectl = layout.programs / "kubectl"
+    return layout.kubeconfig.exists() and succeeds(kubectl, f"--kubeconfig={layout.kubeconfig}", "get", "--raw=/readyz")
+
+
 def up(layout: Layout) -> None:
     """Makes the cluster and its kubeconfig. Raises CommandFailed."""
     programs = binaries.build_missing(print)

@@ -36,6 +36,11 @@ def why_not() -> str | None:
     return None
 
 
+def installable() -> bool:
+    """Whether what is missing can be installed by scripts/cluster-packages.sh: to lack it is no excuse then."""
+    return platform.system() == "Linux" and os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
 def missing_packages(wanted: dict[str, str]) -> list[str]:
     """The packages whose programs are not there, sorted."""
     return sorted({package for program, package in wanted.items() if not _there(program)})
