@@ -1,7 +1,7 @@
 """kubernetes, coredns, helm and the probe: built from the pinned Go module in go/, kept in the cache folder.
 
-All are one Go module, so that what they share (most of it) is one version and compiled once: five minutes from
-nothing on two cores, of which helm and coredns are 15 seconds. Go's own check sums (go.sum) say what may be built.
+All are one Go module, so that what they share (most of it) is one version and compiled once: from nothing a quarter of
+an hour of CPU time, of which helm and coredns are half a minute. Go's own check sums (go.sum) say what may be built.
 """
 
 import contextlib
@@ -85,7 +85,7 @@ def build_missing(say: Callable[[str], None]) -> Path:
     with _alone(cache() / "lock"):
         for built in _BUILT:
             if not files[built.name].exists():
-                how_long = " (5 minutes on two cores, once)" if built.name == "kubernetes" else ""
+                how_long = " (a quarter of an hour of CPU time, once)" if built.name == "kubernetes" else ""
                 say(f"building {built.name} {built.version}{how_long}")
                 _build(find_go(say), built, files[built.name])
         folder.mkdir(exist_ok=True)
