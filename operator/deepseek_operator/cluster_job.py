@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 RENEWAL_SECONDS = 3600.0
 """How often it is looked whether certificates are to be renewed: they last for months more then."""
+KEYS_SECONDS = 5.0
+"""How old may be what is known of a job's keys when a member is made that needs them."""
 OBSTACLE_SECONDS = 10.0
 """How often it is looked whether what kept a job from starting is gone: claims and ConfigMaps are not watched."""
 
@@ -42,8 +44,8 @@ OBSTACLE_SECONDS = 10.0
 class Around:
     """What a job's rounds need of the operator.
 
-    ensure_secrets: what members authenticate with is there afterwards; renew: what of it does not last is made anew.
-    Both raise ApiError. isolated: whether jobs are kept apart in etcd.
+    ensure_secrets: job_secrets.ensure_secrets, of a job and whether somebody has its keys; raises ApiError. isolated:
+    whether jobs are kept apart in etcd.
     """
 
     api: Api
@@ -54,8 +56,7 @@ class Around:
     ring: Callable[[str], None]
     tell: Callable[[Owner, JobEvent], None]
     membership: Callable[[Owner, Callable[[], None]], Membership]
-    ensure_secrets: Callable[[Owner], None]
-    renew: Callable[[Owner], None]
+    ensure_secrets: Callable[[Owner, bool], str | None]
     isolated: bool
 
 
@@ -77,7 +78,10 @@ class ClusterJob:
         self._read_of = -1
         """metadata.generation of what was last read."""
         self._look_at = float("inf")
-        self._renew_at = float("inf")
+        self._keys: str | None = None
+        """Fingerprint; None: not looked at yet, or lost."""
+        self._keys_at = float("-inf")
+        """Monotonic: when it was last looked at."""
 
     @property
     def status(self) -> JobStatus:
@@ -111,11 +115,10 @@ class ClusterJob:
             self.close()
             return self._time_to_live(self._inputs.job)
         rounds = self._open(self._inputs)
-        if time.monotonic() >= self._renew_at and not self.status.finished:
-            self._renew_at = time.monotonic() + RENEWAL_SECONDS
-            self._around.renew(self.owner)
+        if self._keys is None or time.monotonic() - self._keys_at > RENEWAL_SECONDS:
+            self._look_at_keys()
         try:
-            _, due = rounds.once(intent)
+            _, due = rounds.once(replace(intent, keys=self._keys))
         except Stale as why:
             logger.info("the status was written by somebody else: planned again (%s)", why)
             if self._writer.reload():
@@ -152,8 +155,7 @@ class ClusterJob:
         self._look_at = time.monotonic() + OBSTACLE_SECONDS if inputs.obstacle is not None else float("inf")
         if self._executor is not None:
             self._executor.use(inputs)
-            if not self.status.finished:
-                around.ensure_secrets(self.owner)  # certificates are renewed in place
+            self._look_at_keys()
         return True
 
     def _refuse(self, item: Object, message: str) -> None:
@@ -196,9 +198,7 @@ class ClusterJob:
         if self._round is not None:
             return self._round
         around, status = self._around, self._writer.stored
-        if not status.finished:
-            around.ensure_secrets(self.owner)
-        self._renew_at = time.monotonic() + RENEWAL_SECONDS
+        self._look_at_keys()
         told = with_isolation(status, around.isolated)
         self._membership = around.membership(self.owner, self._ring)
         self._membership.start()
@@ -207,6 +207,7 @@ class ClusterJob:
             inputs,
             pods=self._pods,
             node_lost=around.world.node_lost,
+            keys_hold=self._keys_hold,
             asked=[Member(m.role, m.index, m.incarnation) for m in status.members if m.terminating],
         )
         self._round = Round(
@@ -218,6 +219,19 @@ class ClusterJob:
         )
         self._round.unsaved = told is not status
         return self._round
+
+    def _look_at_keys(self) -> None:
+        """Of a job that has ended nobody needs any."""
+        if not self.status.finished:
+            held = bool(self.status.members) or self._anybody()
+            self._keys = self._around.ensure_secrets(self.owner, held)
+            self._keys_at = time.monotonic()
+
+    def _keys_hold(self) -> bool:
+        """Whether who is made now finds the keys that the others have: Secrets are not watched."""
+        if time.monotonic() - self._keys_at > KEYS_SECONDS:
+            self._look_at_keys()
+        return self._keys is not None and self._keys == self.status.keys
 
     def _tell(self, events: Iterable[JobEvent]) -> None:
         for event in events:

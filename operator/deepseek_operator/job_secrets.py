@@ -1,9 +1,11 @@
 """The two Secrets of a job: what its servers, and what its workers, prove themselves with.
 
-CURVE keys change only when all members do, so a Secret that is there is left as it is. Its certificate for etcd is
-renewed in place: members read it anew when they connect.
+CURVE keys change only when all members do, so a Secret that is there is left as it is, and none is made while somebody
+has the keys of one that is lost (reconcile/policies/rollout.py says what becomes of the members). A certificate for
+etcd is renewed in place: members read it anew when they connect.
 """
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -85,31 +87,43 @@ class SharedCertificate:
 Certificates = OwnCertificates | SharedCertificate
 
 
-def ensure_secrets(api: Api, owner: Owner, certificates: Certificates | None = None) -> None:
-    """Both are there afterwards, of one making. certificates: for etcd; None: it asks for none.
+def ensure_secrets(api: Api, owner: Owner, certificates: Certificates | None = None, *, held: bool) -> str | None:
+    """Fingerprint of the public keys in both Secrets, of which certificates that do not last are renewed.
 
+    held: somebody has keys of this job, so none are made: None, if they are not there as they were made. Otherwise both
+    Secrets are there afterwards, of one making. certificates: for etcd; None: it asks for none.
     Raises ApiError (Conflict: a job of that name before this one left its Secret, which is about to go).
     """
     found = _found(api, owner)
-    for held in found.values():
-        if held is not None and not is_owned(held, owner):
-            raise Conflict(f"the Secret {held['metadata']['name']} is not this job's: it is waited for, or delete it")
-    if all(held is not None for held in found.values()):
+    for one in found.values():
+        if one is not None and not is_owned(one, owner):
+            raise Conflict(f"the Secret {one['metadata']['name']} is not this job's: it is waited for, or delete it")
+    there = fingerprint({role: None if one is None else decoded(one) for role, one in found.items()})
+    if there is not None or held:
         _renew_all(api, owner, found, certificates)
-        return
+        return there
     keys = job_keys()
-    for held in found.values():
-        if held is not None:  # half of an earlier making: no member has begun
-            name, uid = held["metadata"]["name"], held["metadata"]["uid"]
+    for one in found.values():
+        if one is not None:  # half of a making
+            name, uid = one["metadata"]["name"], one["metadata"]["uid"]
             api.delete(SECRETS, owner.namespace, name, uid=uid)
     for role in ROLES:
         certificate = certificates.issue(owner) if certificates is not None else {}
         _create(api, owner, keys_secret(owner.name, role), {**keys[role], **certificate})
+    return fingerprint(keys)
 
 
-def renew_certificates(api: Api, owner: Owner, certificates: Certificates | None) -> None:
-    """Of a job that runs: keys are left alone whatever is there, for its members have them. Raises ApiError."""
-    _renew_all(api, owner, _found(api, owner), certificates)
+def fingerprint(keys: Mapping[Role, Mapping[str, bytes] | None]) -> str | None:
+    """16 hex digits over the public keys; None: a Secret or a key of one is missing, or the two are not of one making.
+
+    keys: what each role's Secret holds; None: there is none.
+    """
+    public = [f"{role}.public" for role in ROLES]
+    known = {tuple((held or {}).get(name, b"") for name in public) for held in keys.values()}
+    if len(known) != 1 or any(not (keys[role] or {}).get(f"{role}.secret") for role in ROLES):
+        return None
+    (pair,) = known
+    return hashlib.sha256(b"".join(pair)).hexdigest()[:16] if all(pair) else None
 
 
 def _found(api: Api, owner: Owner) -> dict[Role, Object | None]:

@@ -25,13 +25,7 @@ from deepseek_operator.events import About, Recorder
 from deepseek_operator.executors.render.parts import Owner
 from deepseek_operator.executors.render.settings import Rendering
 from deepseek_operator.handlers import Feed
-from deepseek_operator.job_secrets import (
-    Certificates,
-    OwnCertificates,
-    SharedCertificate,
-    ensure_secrets,
-    renew_certificates,
-)
+from deepseek_operator.job_secrets import Certificates, OwnCertificates, SharedCertificate, ensure_secrets
 from deepseek_operator.kube import (
     JOBS,
     NODES,
@@ -190,8 +184,7 @@ class Operator:
             ring=self._queue.add,
             tell=lambda owner, event: self._recorder.tell(About(owner.namespace, owner.name, owner.uid), event),
             membership=self._membership,
-            ensure_secrets=lambda owner: ensure_secrets(self._api, owner, self._certificates),
-            renew=lambda owner: renew_certificates(self._api, owner, self._certificates),
+            ensure_secrets=lambda owner, held: ensure_secrets(self._api, owner, self._certificates, held=held),
             isolated=self._access is not None,
         )
         if self._access is not None:

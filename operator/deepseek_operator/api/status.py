@@ -198,6 +198,8 @@ class JobStatus(Part):
     """Hash of the intent that the members run with; another one in the spec means that they are replaced."""
     members: tuple[MemberStatus, ...] = ()
     progress: Progress | None = None
+    keys: str = ""
+    """Fingerprint of the public keys that the members know one another by; empty on one machine."""
     """As the chief last wrote it (snake_case inside, as in etcd)."""
     last_failure: Failure | None = None
     restarts: int = 0

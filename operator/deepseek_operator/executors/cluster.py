@@ -55,6 +55,7 @@ class _Deleted:
 class ClusterExecutor:
     """One job's. One thread. pods: of this job, from the cache; node_lost: whether a node says nothing any more.
 
+    keys_hold: whether new members find the keys that the others have; while they do not, none is made.
     asked: whom an earlier process asked to leave (the status has them). `observe` raises nothing; `apply` raises
     ApiError, after which the round is to be repeated.
     """
@@ -66,6 +67,7 @@ class ClusterExecutor:
         *,
         pods: Callable[[], Iterable[Manifest]],
         node_lost: Callable[[str], bool],
+        keys_hold: Callable[[], bool] = lambda: True,
         asked: Iterable[Member] = (),
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -73,6 +75,7 @@ class ClusterExecutor:
         self._inputs = inputs
         self._pods = pods
         self._node_lost = node_lost
+        self._keys_hold = keys_hold
         self._now = now
         self._asked = set(asked)
         self._belongings = Belongings(api)
@@ -245,6 +248,8 @@ class ClusterExecutor:
     def _create_all(self, members: Iterable[Member]) -> None:
         failure: ApiError | None = None
         try:
+            if not self._keys_hold():
+                raise Conflict("the Secrets with the members' keys are gone or hold others: all members are replaced")
             self._belongings.ensure(self._inputs, self._pods)
         except NotLeading:
             raise

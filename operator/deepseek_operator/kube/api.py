@@ -17,6 +17,7 @@ from kubernetes.client import Configuration
 from kubernetes.client.rest import RESTClientObject
 
 from deepseek_operator.kube.errors import (
+    DEPOSED,
     ApiError,
     Conflict,
     Exists,
@@ -308,6 +309,8 @@ def _error(status: int, data: bytes) -> ApiError:
         return NotFound(message)
     if status == 409:
         return (Exists if said.get("reason") == "AlreadyExists" else Conflict)(message)
+    if status == 403 and DEPOSED in message:
+        return NotLeading(message)
     if status in (401, 403):
         return Forbidden(message)
     if status == 500 and "not declared in schema" in message:  # of a server-side apply

@@ -7,10 +7,14 @@ ApiError
   NotFound        the object, or its namespace or kind, is not there
   Forbidden       our rights do not suffice, or the namespace is ending
   Invalid         the server refuses the object; the message is its own
-  NotLeading      nothing was sent: this replica does not lead (any more)
+  NotLeading      nothing was written: this replica does not lead (any more)
 """
 
 import errno
+from typing import Final
+
+DEPOSED: Final = "another replica of deepseek-operator leads"
+"""What the chart's admission policy (templates/fence.yaml) says to whoever the Lease does not name."""
 
 
 class ApiError(OSError):

@@ -31,6 +31,9 @@ class Intent:
     """Seconds since the job was started or resumed."""
     drain_bound: float = 60.0
     """Seconds that a drain may take before the members are ended without it."""
+    keys: str | None = ""
+    """Fingerprint of what members are to prove themselves with; None: it is lost, and made anew when none of them is
+    left. Empty: nobody looks after it (one machine)."""
     local: bool = True
     """One machine: remedies name `dsj`, not `kubectl`."""
 

@@ -165,7 +165,10 @@ def _restarting(draft: Draft) -> Saying:
 
 def _rolling(draft: Draft) -> Saying:
     outcome = f" ({draft.status.drain_outcome})" if draft.status.drain_outcome else ""
-    text = f"all members are replaced, because what they are made from has changed; first they drain{outcome}"
+    cause = "the Secrets with their keys are gone or hold others"
+    if not rollout.keys_lost(draft):
+        cause = "what they are made from has changed"
+    text = f"all members are replaced, because {cause}; first they drain{outcome}"
     return Saying("Restarting", True, "RollingOut", text)
 
 

@@ -79,7 +79,8 @@ class Place:
         configuration: Configuration = find_cluster()
         self.api = Api(configuration)
 
-    def operator(self, name: str, **options: str) -> Replica:
+    def operator(self, name: str, *, kubeconfig: Path | None = None, **options: str) -> Replica:
+        """kubeconfig: as whom it speaks to the API server; None: as the cluster's administrator."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -90,7 +91,7 @@ class Place:
         }  # fmt: skip
         environment = {f"DSJ_OPERATOR_{key.upper()}": value for key, value in (settings | options).items()}
         environment |= {"PYTHONPATH": f"{ROOT}/operator:{ROOT}/runtime", "PATH": os.environ["PATH"]}
-        environment |= self.cluster.environment
+        environment |= self.cluster.environment | ({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})
         replica = Replica(name, self.folder / f"{name}.log", environment, port)
         self.replicas.append(replica)
         return replica

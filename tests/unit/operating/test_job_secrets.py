@@ -1,6 +1,8 @@
 """A job's two Secrets: keys that stay, a certificate for etcd that is renewed in place."""
 
 import base64
+import copy
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +18,6 @@ from deepseek_operator.job_secrets import (
     SharedCertificate,
     ensure_secrets,
     job_keys,
-    renew_certificates,
 )
 from deepseek_operator.kube import Api, Conflict, Exists, Object, Resource
 from deepseek_runtime.contract.names import ROLES
@@ -56,8 +57,14 @@ class FakeSecrets:
         return base64.b64decode(self.held[name]["data"][key])
 
 
-def ensure(secrets: FakeSecrets, authority: Authority | None) -> None:
-    ensure_secrets(cast(Api, secrets), OWNER, None if authority is None else OwnCertificates(authority))
+def ensure(secrets: FakeSecrets, authority: Authority | None, *, held: bool = False) -> str | None:
+    certificates = None if authority is None else OwnCertificates(authority)
+    return ensure_secrets(cast(Api, secrets), OWNER, certificates, held=held)
+
+
+def others(secrets: FakeSecrets) -> None:
+    earlier = Owner("digits", "team-a", "5a1c8f6e-0000-4000-8000-000000000009")
+    ensure_secrets(cast(Api, secrets), earlier, held=False)
 
 
 def test_each_role_has_its_own_secret_and_the_jobs_certificate() -> None:
@@ -107,54 +114,91 @@ def test_the_certificate_is_renewed_the_keys_stay(why: str) -> None:
     assert secrets.calls == []
 
 
-def test_half_of_an_earlier_making_is_made_anew() -> None:
-    secrets = FakeSecrets()
-    ensure(secrets, None)
-    before = secrets.read("digits-server-keys", "server.public")
+def lose_a_secret(secrets: FakeSecrets) -> None:
     del secrets.held["digits-worker-keys"]
-    ensure(secrets, None)
+
+
+def lose_a_key(secrets: FakeSecrets) -> None:
+    del secrets.held["digits-server-keys"]["data"]["server.secret"]
+
+
+def take_another_making_s(secrets: FakeSecrets) -> None:
+    name = "digits-worker-keys"
+    files = job_keys()["worker"]
+    secrets.held[name]["data"] = {key: base64.b64encode(value).decode() for key, value in files.items()}
+
+
+LOSSES = [lose_a_secret, lose_a_key, take_another_making_s]
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+def test_what_is_not_whole_is_made_anew_when_nobody_has_its_keys(lose: Callable[[FakeSecrets], None]) -> None:
+    secrets = FakeSecrets()
+    first = ensure(secrets, None)
+    assert first == ensure(secrets, None)
+    before = secrets.read("digits-server-keys", "server.public")
+    lose(secrets)
+    second = ensure(secrets, None)
+    assert first != second == ensure(secrets, None, held=True)
     assert secrets.read("digits-server-keys", "server.public") != before
     assert secrets.read("digits-worker-keys", "server.public") == secrets.read("digits-server-keys", "server.public")
 
 
+@pytest.mark.parametrize("lose", [*LOSSES, lambda secrets: secrets.held.clear()])
+def test_while_somebody_has_them_no_key_is_made(lose: Callable[[FakeSecrets], None]) -> None:
+    secrets = FakeSecrets()
+    ensure(secrets, None)
+    lose(secrets)
+    left = copy.deepcopy(secrets.held)
+    secrets.calls.clear()
+    assert ensure(secrets, None, held=True) is None
+    assert secrets.calls == []
+    assert secrets.held == left
+
+
+def test_keys_that_somebody_kept_and_puts_back_are_the_same() -> None:
+    secrets = FakeSecrets()
+    first = ensure(secrets, None)
+    kept = copy.deepcopy(secrets.held)
+    secrets.held.clear()
+    assert ensure(secrets, None, held=True) is None
+    secrets.held = kept
+    assert ensure(secrets, None, held=True) == first
+
+
 def test_what_belongs_to_an_earlier_job_is_waited_for() -> None:
     secrets = FakeSecrets()
-    ensure_secrets(cast(Api, secrets), Owner("digits", "team-a", "5a1c8f6e-0000-4000-8000-000000000009"))
-    with pytest.raises(Conflict, match="not this job's"):
-        ensure(secrets, None)
+    others(secrets)
+    secrets.calls.clear()
+    for held in (False, True):
+        with pytest.raises(Conflict, match="not this job's"):
+            ensure(secrets, Authority.new("tests", years(1)), held=held)
+    assert secrets.calls == []
 
 
 def test_where_nothing_can_be_signed_all_jobs_share_one() -> None:
     secrets, files = FakeSecrets(), [(b"ca", b"crt", b"key")]
     shared = SharedCertificate(lambda: files[0])
-    ensure_secrets(cast(Api, secrets), OWNER, shared)
+    ensure_secrets(cast(Api, secrets), OWNER, shared, held=False)
     assert secrets.read("digits-worker-keys", "tls.key") == b"key"
     files[0] = (b"ca", b"crt2", b"key2")
     secrets.calls.clear()
-    renew_certificates(cast(Api, secrets), OWNER, shared)
+    ensure_secrets(cast(Api, secrets), OWNER, shared, held=True)
     assert secrets.calls == ["merge digits-server-keys", "merge digits-worker-keys"]
     assert secrets.read("digits-server-keys", "tls.crt") == b"crt2"
-    renew_certificates(cast(Api, secrets), OWNER, shared)
+    ensure_secrets(cast(Api, secrets), OWNER, shared, held=True)
     assert len(secrets.calls) == 2
 
 
-def test_under_a_running_job_no_key_changes_although_a_secret_is_lost() -> None:
+def test_the_certificate_in_the_secret_that_is_left_is_renewed_all_the_same() -> None:
     secrets, authority = FakeSecrets(), Authority.new("tests", years(1))
     ensure(secrets, authority)
-    del secrets.held["digits-worker-keys"]
+    lose_a_secret(secrets)
     before = secrets.read("digits-server-keys", "server.secret")
     secrets.calls.clear()
-    renew_certificates(cast(Api, secrets), OWNER, OwnCertificates(Authority.new("next", years(1))))
+    assert ensure(secrets, Authority.new("next", years(1)), held=True) is None
     assert secrets.calls == ["merge digits-server-keys"]
     assert secrets.read("digits-server-keys", "server.secret") == before
-
-
-def test_another_jobs_secret_is_left_alone() -> None:
-    secrets = FakeSecrets()
-    ensure_secrets(cast(Api, secrets), Owner("digits", "team-a", "5a1c8f6e-0000-4000-8000-000000000009"))
-    secrets.calls.clear()
-    renew_certificates(cast(Api, secrets), OWNER, OwnCertificates(Authority.new("tests", years(1))))
-    assert secrets.calls == []
 
 
 def test_with_these_keys_members_meet_and_another_jobs_worker_is_a_stranger(tmp_path: Path) -> None:

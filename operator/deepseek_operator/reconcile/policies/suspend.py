@@ -32,6 +32,7 @@ def suspend(draft: Draft) -> None:
         draft.change(drain=None)
         rollout.finish(draft)
         return
+    rollout.announce(draft)
     if draft.intent.kill or not _draining(draft):
         for member in workers or servers:
             draft.ask_to_leave(member)
