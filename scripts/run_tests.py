@@ -106,12 +106,12 @@ def run(part: str, place: str, preparation: Preparation) -> None:
         raise SystemExit(f"there is no part {part}: tests, wheel or cluster")
 
 
-def pytest(part: str, *words: str | Path, where: str, environment: dict[str, str] | None = None) -> None:
+def pytest(part: str, *words: str, where: str, marks: str = "", environment: dict[str, str] | None = None) -> None:
     """Runs it and notes what ran. Raises Failed."""
     file = BUILD / f"{part}.xml"
     file.unlink(missing_ok=True)
-    marks = () if SLOW else ("-m", "not slow")
-    command = [sys.executable, "-m", "pytest", *words, *marks, "--durations=10", f"--junit-xml={file}"]
+    chosen = " and ".join(mark for mark in (marks, "" if SLOW else "not slow") if mark)
+    command = [sys.executable, "-m", "pytest", *words, "-m", chosen, "--durations=10", f"--junit-xml={file}"]
     code = subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}).returncode
     suite = ElementTree.parse(file).getroot().find("testsuite") if file.exists() else None
     if suite is not None:
@@ -144,11 +144,10 @@ def in_cluster() -> None:
         how = "was up" if found else f"started in {time.monotonic() - begin:.0f} s"
         nodes = there.get("nodes")["items"]
         kubernetes = nodes[0]["status"]["nodeInfo"]["kubeletVersion"]
-        pytest(
-            *("cluster", "tests/cluster"),
-            where=f"Kubernetes {kubernetes}, {len(nodes)} nodes of this machine ({how})",
-            environment=there.environment,
-        )
+        where = f"Kubernetes {kubernetes}, {len(nodes)} nodes of this machine ({how})"
+        # What trains, and the release that it needs, in one process; in the other what mostly waits.
+        pytest("cluster", "tests/cluster", "-n", "2", "--dist", "loadgroup", marks="not alone", where=where)
+        pytest("cluster-alone", "tests/cluster", marks="alone", where=where)
     except (CommandFailed, NotReady, cluster.AlreadyUp) as error:
         raise Failed(f"cluster: {error}") from error
     finally:

@@ -125,6 +125,7 @@ def test_what_was_written_and_by_whom_is_known(cluster: Cluster, namespace: str)
     assert written[0].client.startswith("kubectl/")
 
 
+@pytest.mark.alone
 def test_a_node_whose_power_fails_is_given_up_and_may_come_back(cluster: Cluster, namespace: str) -> None:
     template = pod("moving", "serve", ":8080", labels={"app": "moving"}, lost_after=1)
     deployment = {
