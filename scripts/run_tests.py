@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from xml.etree import ElementTree
 
 from preparation import Preparation, PreparationFailed
@@ -32,6 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 GRACE = 10
 """Seconds of silence after which a node is lost, where the tests start the cluster: they need not wait for 50."""
+ENDING = 120.0
+"""Seconds that what is interrupted may take to remove what it has started."""
 SLOW = bool(os.environ.get("SLOW"))
 CLUSTER = os.environ.get("CLUSTER") or "0"
 
@@ -44,11 +47,18 @@ class Failed(Exception):
     """A part failed; the message is a line for the end. What it has to show was shown before."""
 
 
+class Ended(KeyboardInterrupt):
+    """SIGTERM: unlike one from a keyboard, it came to us alone."""
+
+
+def told_to_end(number: int, frame: FrameType | None) -> None:
+    raise Ended
+
+
 def main() -> int:
     parts = sys.argv[1:] or ["tests", "wheel", "cluster"]
     BUILD.mkdir(exist_ok=True)
-    # Whoever is ended in an orderly way removes its cluster.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, told_to_end)
     begin = time.monotonic()
     try:
         place = place_of_cluster() if "cluster" in parts else ""
@@ -76,7 +86,7 @@ def place_of_cluster() -> str:
     if CLUSTER == "none":
         left_out.append("tests in a real Kubernetes: CLUSTER=none was given")
         return ""
-    if needs.installable() and subprocess.run([ROOT / "scripts" / "cluster-packages.sh"]).returncode:
+    if needs.installable() and call(ROOT / "scripts" / "cluster-packages.sh"):
         raise Failed("cluster: scripts/cluster-packages.sh could not install what a cluster needs")
     reason = needs.why_not()
     if reason is None:
@@ -106,13 +116,28 @@ def run(part: str, place: str, preparation: Preparation) -> None:
         raise SystemExit(f"there is no part {part}: tests, wheel or cluster")
 
 
+def call(*command: str | Path, environment: dict[str, str] | None = None) -> int:
+    """Its exit code. When we are interrupted it is let end in good order: it may have jobs, or pods."""
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(environment or {})})
+    try:
+        return process.wait()
+    except KeyboardInterrupt as interrupted:
+        if isinstance(interrupted, Ended):
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+
+
 def pytest(part: str, *words: str, where: str, marks: str = "", environment: dict[str, str] | None = None) -> None:
     """Runs it and notes what ran. Raises Failed."""
     file = BUILD / f"{part}.xml"
     file.unlink(missing_ok=True)
     chosen = " and ".join(mark for mark in (marks, "" if SLOW else "not slow") if mark)
     command = [sys.executable, "-m", "pytest", *words, "-m", chosen, "--durations=10", f"--junit-xml={file}"]
-    code = subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}).returncode
+    code = call(*command, environment=environment)
     suite = ElementTree.parse(file).getroot().find("testsuite") if file.exists() else None
     if suite is not None:
         skips = Counter(one.get("message", "") for one in suite.iter("skipped"))
@@ -126,7 +151,7 @@ def pytest(part: str, *words: str, where: str, marks: str = "", environment: dic
 
 
 def wheel() -> None:
-    code = subprocess.run([sys.executable, ROOT / "scripts" / "wheel_test.py"], cwd=ROOT).returncode
+    code = call(sys.executable, ROOT / "scripts" / "wheel_test.py")
     lines = (BUILD / "wheel-test.txt").read_text(encoding="utf-8").splitlines() if not code else []
     ran.extend(line for line in lines if ": left out, " not in line)
     left_out.extend(line.replace(": left out, ", ": ") for line in lines if ": left out, " in line)
