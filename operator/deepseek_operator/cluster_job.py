@@ -16,18 +16,20 @@ from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.load import read_job
 from deepseek_operator.api.problems import ManifestError
 from deepseek_operator.api.status import JobEvent, JobStatus
+from deepseek_operator.api.times import stamp
 from deepseek_operator.executors.cluster import ClusterExecutor
 from deepseek_operator.executors.inputs import Inputs, inputs_of, look
+from deepseek_operator.executors.own_store import is_ours, look_in_store
 from deepseek_operator.executors.render.parts import Owner
 from deepseek_operator.executors.render.settings import Rendering
 from deepseek_operator.isolation import with_isolation
 from deepseek_operator.kube import JOBS, Api, Object
 from deepseek_operator.loop import Round, Stale
 from deepseek_operator.reconcile.intent import Intent
-from deepseek_operator.reconcile.observe import stamp
 from deepseek_operator.status_writer import ProgressBudget, StatusWriter
 from deepseek_operator.world import World, uid
 from deepseek_runtime.contract.names import LABEL_KEPT, Member
+from deepseek_runtime.contract.store import job_folder
 from deepseek_runtime.membership import Membership
 
 logger = logging.getLogger(__name__)
@@ -147,6 +149,8 @@ class ClusterJob:
         found = look(around.api, job, self.owner)
         generation = cluster_generation(job, found.digest)
         inputs = inputs_of(job, self.owner, around.rendering, found, generation)
+        if inputs.obstacle is None and not self.status.opened:
+            inputs = replace(inputs, obstacle=look_in_store(job, self.owner, around.rendering))
         if inputs.obstacle is not None and had:
             # Nobody can be made now, so nobody is replaced: what runs goes on with what it has.
             inputs, generation = replace(inputs, generation=had), had
@@ -157,6 +161,24 @@ class ClusterJob:
             self._executor.use(inputs)
             self._look_at_keys()
         return True
+
+    def outlives_it(self) -> str:
+        """What stays when the job is deleted, for people; empty: it was never read."""
+        if self._inputs is None:
+            return ""
+        job, owner, settings = self._inputs.job, self.owner, self._around.rendering
+        gone = "deleted: its pods, Secrets, ConfigMaps and keys go with it"
+        if not self.status.opened:
+            return f"{gone}; it had saved nothing"
+        again = f"checkpoint.restoreFrom: job://{owner.name} begins from them, in a job of the same storage"
+        if not is_ours(job, settings):
+            where = self._inputs.storage.uri if self._inputs.storage is not None else "its storage"
+            return f"{gone}; its checkpoints stay in {where} until somebody removes them there; {again}"
+        folder = job_folder(owner.namespace, owner.name, owner.uid)
+        return (
+            f"{gone}; its checkpoints stay in the installation's store as {folder}; {again}; an administrator removes "
+            f"them in the store's pod: python -m deepseek_runtime.stored_jobs remove {folder}"
+        )
 
     def _refuse(self, item: Object, message: str) -> None:
         """A spec that the API server took and we cannot read, as of another version: nothing is done until we can."""

@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from deepseek_operator.api.status import JobEvent
+from deepseek_operator.api.stored_status import StatusUnreadable
+from deepseek_operator.api.times import stamp
 from deepseek_operator.cluster_job import Around, ClusterJob
 from deepseek_operator.executors.render.parts import Owner
 from deepseek_operator.kube import ApiError, Object
 from deepseek_operator.logs import about
 from deepseek_operator.loop import NotSaved, Queue
 from deepseek_operator.metrics import JobShown, Metrics
-from deepseek_operator.status_writer import StatusUnreadable
 from deepseek_operator.world import World, uid
 from deepseek_runtime.membership import TlsError, Unavailable
 
@@ -35,6 +37,8 @@ class _Kept:
     job: ClusterJob | None = None
     failures: int = 0
     owner: Owner | None = None
+    outlives_it: str = ""
+    """What is told when it is gone."""
     gone_since: float | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -156,12 +160,15 @@ class ClusterJobs:
     def _bury(self, job_uid: str, kept: _Kept, gone: bool) -> float | None:
         """Its objects go with it, by their owner; its keys are ours to delete, once nobody writes them any more."""
         if kept.job is not None:
+            kept.outlives_it = kept.job.outlives_it()
             kept.job.close()
             kept.job = None
         if not gone:
             return None
         now = time.monotonic()
-        kept.gone_since = kept.gone_since or now
+        if kept.gone_since is None:
+            kept.gone_since = now
+            self._tell_gone(kept)
         if kept.owner is not None:
             if self._world.pods(job_uid) and now - kept.gone_since < LEAVES_WITHIN:
                 return 2.0
@@ -172,3 +179,10 @@ class ClusterJobs:
         with self._lock:
             self._kept.pop(job_uid, None)
         return None
+
+    def _tell_gone(self, kept: _Kept) -> None:
+        """Events outlive their object for an hour: `kubectl get events` has it. In a namespace that goes nobody can."""
+        if self._around is None or kept.owner is None or not kept.outlives_it:
+            return
+        event = JobEvent(time=stamp(time.time()), type="Normal", reason="Deleted", message=kept.outlives_it)
+        self._around.tell(kept.owner, event)

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.load import read_job
 from deepseek_operator.api.problems import ManifestError
 from deepseek_operator.api.status import JobEvent, JobStatus
+from deepseek_operator.api.stored_status import StatusUnreadable, read_status
 from deepseek_operator.curves import Curves
 from deepseek_operator.executors.processes import Process
 from deepseek_operator.kept import NotThere
@@ -241,12 +240,7 @@ def in_cluster(
 def snapshot(item: Object, events: tuple[JobEvent, ...], now: float) -> Snapshot:
     """What a view shows of a DeepseekJob as the API server has it."""
     about, spec = item["metadata"], item.get("spec") or {}
-    try:
-        status = JobStatus.model_validate(item.get("status") or {})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        status = JobStatus(phase="Unreadable", message=f"status.{where}: {first['msg']}; another version wrote it")
+    status = status_of(item)
     status = status.model_copy(update={"events": events, "started": status.started or about["creationTimestamp"]})
     if not status.conditions and status.phase == "Pending":
         waited = now - (seconds_of(about["creationTimestamp"]) or now)
@@ -261,6 +255,14 @@ def snapshot(item: Object, events: tuple[JobEvent, ...], now: float) -> Snapshot
         attended=_attended(status, spec, int(about.get("generation", 0))),
         job=_job(item),
     )
+
+
+def status_of(item: Object) -> JobStatus:
+    """Of a DeepseekJob. One that cannot be read says so by its phase and message."""
+    try:
+        return read_status(item)
+    except StatusUnreadable as error:
+        return JobStatus(phase="Unreadable", message=f"{error}; another version wrote it")
 
 
 def _attended(status: JobStatus, spec: Object, generation: int) -> bool:

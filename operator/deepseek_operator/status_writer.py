@@ -4,14 +4,11 @@ Changes of state are written at once. What only tells progress shares one budget
 `interval` seconds, which grows with their number, and what waits is not lost: the next write brings it.
 """
 
-import math
 import time
 from collections.abc import Callable
-from typing import Any
-
-from pydantic import ValidationError
 
 from deepseek_operator.api.status import Columns, JobStatus
+from deepseek_operator.api.stored_status import read_status, stored
 from deepseek_operator.kube import JOBS, Api, ApiError, Conflict, NotFound, Object, Rate, Unreachable
 from deepseek_operator.loop import NotSaved, Stale
 from deepseek_operator.world import uid, version
@@ -21,10 +18,6 @@ LEAST_INTERVAL = Timing().progress
 """Seconds: the chief itself tells its progress no more often."""
 BUSY = 0.5
 """Seconds until it is tried again when the budget is spent."""
-
-
-class StatusUnreadable(Exception):
-    """The status of an object does not parse: another version's, or written by hand."""
 
 
 class ProgressBudget:
@@ -110,7 +103,7 @@ class StatusWriter:
                 "uid": self._uid,
                 "resourceVersion": str(self._version),
             },
-            "status": dumped(status),
+            "status": stored(status),
         }
         try:
             # Not a server-side apply: that refuses a status with a field that an older CRD does not know. We are the
@@ -131,36 +124,6 @@ class StatusWriter:
         self._stored = read_status(job)
         self._raw = job.get("status") or {}
         self._version = version(job)
-
-
-def read_status(job: Object) -> JobStatus:
-    """Raises StatusUnreadable."""
-    try:
-        return JobStatus.model_validate(job.get("status") or {})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise StatusUnreadable(f"status.{where}: {first['msg']}") from error
-
-
-def dumped(status: JobStatus) -> dict[str, Any]:
-    """As the API server keeps it: no null, no number that JSON does not have, and no events: they are objects there."""
-    return {
-        key: _finite(value)
-        for key, value in status.model_dump(by_alias=True, exclude_none=True, exclude={"events"}).items()
-    }
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items() if not _endless(item)}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
-
-
-def _endless(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 def settled(status: JobStatus) -> JobStatus:

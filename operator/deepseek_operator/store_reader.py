@@ -19,7 +19,8 @@ from urllib.parse import urlencode
 
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.load import read_job
-from deepseek_operator.api.status import JobStatus, Recovery
+from deepseek_operator.api.status import Recovery
+from deepseek_operator.api.stored_status import StatusUnreadable, read_status
 from deepseek_operator.curves import Curves, curves_from
 from deepseek_operator.executors.render.config import FILE
 from deepseek_operator.executors.render.folders import CONFIG, TMP
@@ -57,7 +58,10 @@ class StoreReader:
         self._api = api
         self._owner = Owner(about["name"], about["namespace"], about["uid"])
         self._job = read_job(item)
-        self._generation = JobStatus.model_validate(item.get("status") or {}).generation
+        try:
+            self._generation = read_status(item).generation
+        except StatusUnreadable as error:
+            raise Unreadable(f"{error}; another version wrote it") from error
 
     def checkpoints(self) -> tuple[str, list[Saved]]:
         with self._reading() as pod, self._asked(pod, "/checkpoints") as answer:

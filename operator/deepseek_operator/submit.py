@@ -14,7 +14,7 @@ from deepseek_operator.api.load import Manifest
 from deepseek_operator.api.problems import ManifestError, Problem
 from deepseek_operator.api.user_code import UserCode
 from deepseek_operator.executors.render.parts import Owner, metadata
-from deepseek_operator.jobs_in_cluster import INSTALL, NO_DEFINITION, InCluster, JobInCluster
+from deepseek_operator.jobs_in_cluster import INSTALL, NO_DEFINITION, InCluster, JobInCluster, status_of
 from deepseek_operator.kept import NotThere
 from deepseek_operator.kube import CONFIG_MAPS, JOBS, PODS, Api, ApiError, Invalid, NotFound, Object
 from deepseek_operator.launch import StartRefused
@@ -168,19 +168,19 @@ def _held(api: Api, namespace: str, name: str) -> Object | None:
 
 
 def _taken(held: Object) -> StartRefused:
-    name, status = held["metadata"]["name"], held.get("status") or {}
-    phase = status.get("phase") or "Pending"
-    if status.get("finished"):
+    name, status = held["metadata"]["name"], status_of(held)
+    phase = status.phase
+    if status.finished:
         return StartRefused(f"a job {name} is there already ({phase})", "--replace deletes it and starts anew")
     ways = f"--resume goes on with this manifest, --replace deletes it, `{COMMAND} watch {name}` shows it"
     return StartRefused(f"a job {name} is there already ({phase})", ways)
 
 
 def _may_go_on(held: Object) -> None:
-    status = held.get("status") or {}
-    if status.get("finished"):
+    status = status_of(held)
+    if status.finished:
         name = held["metadata"]["name"]
-        how = "has finished" if status.get("exitCode") == OK else "has failed, and a job in a cluster ends once"
+        how = "has finished" if status.exit_code == OK else "has failed, and a job in a cluster ends once"
         hint = f"--replace deletes it and starts anew; with restoreFrom: job://{name} from its newest checkpoint"
         raise StartRefused(f"the job {name} {how}", hint, USAGE)
 

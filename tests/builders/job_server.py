@@ -8,8 +8,8 @@ from builders import snapshots
 from builders.api_server import ApiServer
 from deepseek_operator.api.load import dump_job
 from deepseek_operator.api.status import JobStatus
+from deepseek_operator.api.stored_status import stored
 from deepseek_operator.kube import JOBS, PODS, ApiError, Conflict, NotFound, Object, Resource
-from deepseek_operator.status_writer import dumped
 from deepseek_runtime.contract.names import LABEL_INCARNATION, LABEL_INDEX, LABEL_JOB, LABEL_ROLE, Member
 
 NAMESPACE = "ml"
@@ -33,7 +33,7 @@ class JobServer(ApiServer):
         item: Object = yaml.safe_load(dump_job(snapshots.digits_job()))
         item["metadata"] |= {"namespace": NAMESPACE, "uid": "u-digits", "creationTimestamp": CREATED, "generation": 1}
         item["spec"] |= spec
-        item["status"] = {} if status is None else dumped(status)
+        item["status"] = {} if status is None else stored(status)
         self.put(item, JOBS)
         for event in () if status is None else status.events:
             self.events.append(

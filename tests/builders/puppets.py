@@ -80,6 +80,7 @@ class Puppets:
             step=self.step,
             steps=self.steps,
             checkpoint=CheckpointRef(term=term.number, step=self.step),
+            samples_counted=self.finished,
         )
         for id, command in view.commands.items():
             if command.kind == "drain" and self.drains:

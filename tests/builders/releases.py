@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deepseek_operator.api.status import JobStatus
-from deepseek_operator.status_writer import read_status
+from deepseek_operator.api.stored_status import read_status
 from testcluster import images
 from testcluster.cluster import Cluster
 from testcluster.layout import ROOT

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from deepseek_operator.api.conditions import derive_phase, rfc3339
+from deepseek_operator.api.conditions import derive_phase
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.status import (
     Condition,
@@ -16,6 +16,7 @@ from deepseek_operator.api.status import (
     RoleStatus,
     TermStatus,
 )
+from deepseek_operator.api.times import rfc3339
 from deepseek_operator.view.snapshot import Snapshot
 from deepseek_runtime.contract.records import CheckpointRef, Progress
 

@@ -1,10 +1,10 @@
 """Conditions of a job: how they change together, and the phase that people see, derived and never read back."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Literal
 
 from deepseek_operator.api.status import Condition, ConditionType
+from deepseek_operator.api.times import rfc3339
 
 Conditions = tuple[Condition, ...]
 Phase = Literal[
@@ -24,11 +24,6 @@ _ORDER: tuple[ConditionType, ...] = (
     "Created", "Running", "Restarting", "Degraded", "Suspended", "Blocked", "Succeeded", "Failed", "Finished",
     "Isolated",
 )  # fmt: skip
-
-
-def rfc3339(seconds: float) -> str:
-    """Seconds since the Unix epoch as Kubernetes writes a time: UTC, whole seconds."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def get(conditions: Iterable[Condition], type_: ConditionType) -> Condition | None:

@@ -16,18 +16,18 @@ from deepseek_operator.api import changes, rules
 from deepseek_operator.api.job import MAX_JOB_NAME, DeepseekJob, JobSpec
 from deepseek_operator.api.pods import Pod
 from deepseek_operator.api.reserved import pod_validations
-from deepseek_operator.api.schema import OPEN, Schema, Validations, structural
+from deepseek_operator.api.schema import Schema, Validations, structural
 from deepseek_operator.api.section_rules import SECTION_RULES
-from deepseek_operator.api.status import JobStatus
+from deepseek_operator.api.stored_status import StoredStatus
 from deepseek_operator.api.validation import Validation
 from deepseek_runtime.contract.names import API_VERSION, GROUP, KIND, PLURAL, SHORT_NAME
-from deepseek_runtime.contract.records import Progress
 
 CRD_FILE = Path("crds/deepseekjobs.yaml")
 TEMPLATE_FILE = Path("charts/deepseek-operator/templates/crds.yaml")
 _HEADER = "# Made from the models in operator/deepseek_operator/api by `make crds`; do not edit.\n"
-_ONE_MACHINE = ("events",)
-"""Of the status: in a cluster events are objects of their own."""
+_KEEPS: Schema = {"x-kubernetes-preserve-unknown-fields": True}
+"""Where another version of the operator may have fields of its own: what the API server does not know it drops, also of
+what it stored before, and with it what the operator goes on from."""
 
 Column = tuple[str, str, str, str, int]
 COLUMNS: tuple[Column, ...] = (
@@ -114,9 +114,9 @@ def _root() -> Schema:
 
 
 def _status() -> Schema:
-    made = structural(JobStatus, {}, {Progress: OPEN})
-    for field in _ONE_MACHINE:
-        del made["properties"][field]
+    made = structural(StoredStatus, {}) | _KEEPS
+    made["properties"]["progress"] |= _KEEPS
+    made["properties"]["recoveries"]["items"] |= _KEEPS
     # Filled in by the API server, so that the columns show something before the operator has seen the job.
     made["default"] = {}
     return made

@@ -25,7 +25,7 @@ def pod_validations() -> Iterator[Validation]:
     """The same of a pod's labels and annotations for the API server. Which arguments there are, CEL cannot see."""
     for field, prefixes in TAKEN.items():
         for prefix in prefixes:
-            rule = f'self.{field}.all(key, !key.startsWith("{prefix}/"))'
+            rule = f'!has(self.{field}) || self.{field}.all(key, !key.startsWith("{prefix}/"))'
             yield Validation(rule, f"{prefix}/ {_why(prefix)}; right: {_PREFIX}", field)
 
 

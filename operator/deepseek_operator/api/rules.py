@@ -65,7 +65,7 @@ def _one_of(kind: str, both: bool, first: str, second: str, where: Callable[[Job
     parent, name = second.rsplit(".", 1)
     other = first.rsplit(".", 1)[1]
     has = [f"has({field.replace('spec', 'self', 1)})" for field in (first, second)]
-    there = f"!has({parent.replace('spec', 'self', 1)}) || " if parent == f"{_T}.code" else ""
+    there = f"!has({parent.replace('spec', 'self', 1)}) || " if parent in (f"{_T}.code", _S) else ""
     right = f"one of {other} and {name}"
     if both:
         message = f"cannot stand beside {other}: the two exclude each other"
@@ -93,6 +93,7 @@ def _is_gradient(spec: JobSpec) -> bool:
 _T = "spec.training"
 _W = "spec.workers"
 _S = "spec.checkpoint.storage"
+_NO_STORAGE = "!has(self.checkpoint.storage)"
 _GRADIENT = 'self.training.update.mode == "gradient"'
 _NO_OPTIMIZER = "!has(self.training.optimizer)"
 _NAME = "self.training.optimizer.name"
@@ -138,7 +139,7 @@ RULES: tuple[Rule, ...] = (
         lambda s: s.checkpoint.storage.secret is not None and s.checkpoint.storage.uri is None,
         "opens the store that uri names, and there is no uri",
         "uri, or no secret",
-        "!has(self.checkpoint.storage.secret) || has(self.checkpoint.storage.uri)",
+        f"{_NO_STORAGE} || !has(self.checkpoint.storage.secret) || has(self.checkpoint.storage.uri)",
     ),
     Rule(
         "combination",
@@ -320,7 +321,8 @@ CLUSTER_RULES: tuple[Rule, ...] = (
         lambda s: s.checkpoint.storage.uri is not None and not is_reached_by_pods(s.checkpoint.storage.uri),
         _NO_STORE,
         "a URI such as s3://bucket/folder, or storage.pvc for a volume",
-        f"!has(self.checkpoint.storage.uri) || {REACHED_BY_PODS.format('self.checkpoint.storage.uri')}",
+        f"{_NO_STORAGE} || !has(self.checkpoint.storage.uri) || "
+        f"{REACHED_BY_PODS.format('self.checkpoint.storage.uri')}",
     ),
     Rule(
         "scheme",

@@ -2,7 +2,8 @@
 
 What pydantic emits and the API server does not take: null as a type (Optional), patterns of keys, `title`. Patterns
 become CEL rules, whose message says in words what would be right. Defaults are written out in full at every level, for
-the API server checks a default against the rules of its object before it fills in what is inside; items have none.
+the API server checks a default against the rules of its object before it fills in what is inside; items have none, and
+what would be empty is none: people read what is stored.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,8 +22,8 @@ OPEN: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 """A mapping whose content is nobody's business here."""
 
 _KEPT = frozenset({
-    "default", "description", "enum", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength",
-    "minimum", "required", "type", "x-kubernetes-list-map-keys", "x-kubernetes-list-type",
+    "default", "description", "enum", "format", "maxItems", "maxLength", "maxProperties", "maximum", "minItems",
+    "minLength", "minimum", "required", "type", "x-kubernetes-list-map-keys", "x-kubernetes-list-type",
 })  # fmt: skip
 _BOUNDS = ("minimum", "maximum")
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -32,18 +33,15 @@ class Untranslatable(Exception):
     """A model uses what a CRD cannot say; where, and what."""
 
 
-def structural(
-    model: type[BaseModel], validations: Validations, replaced: Mapping[type[BaseModel], Schema] | None = None
-) -> Schema:
+def structural(model: type[BaseModel], validations: Validations) -> Schema:
     """The schema of a model, everything inside it included. validations: rules of mappings, by their models.
 
-    replaced: models that stand as another schema. Raises Untranslatable.
+    Raises Untranslatable.
     """
     whole = model.model_json_schema(by_alias=True, schema_generator=_Generator)
     definitions = whole.pop("$defs", {})
     rules = {of.__name__: [rule.manifest() for rule in found] for of, found in validations.items()}
-    others = {of.__name__: schema for of, schema in (replaced or {}).items()}
-    translator = _Translator(definitions, rules, others)
+    translator = _Translator(definitions, rules)
     return translator.named(model.__name__, whole, model.__name__)
 
 
@@ -60,15 +58,11 @@ class _Generator(GenerateJsonSchema):
 
 
 class _Translator:
-    def __init__(
-        self, definitions: Mapping[str, Schema], rules: Mapping[str, list[Schema]], replaced: Mapping[str, Schema]
-    ) -> None:
-        self.definitions, self.rules, self.replaced = definitions, rules, replaced
+    def __init__(self, definitions: Mapping[str, Schema], rules: Mapping[str, list[Schema]]) -> None:
+        self.definitions, self.rules = definitions, rules
 
     def named(self, name: str, schema: Schema, where: str) -> Schema:
         """A model by its name, with the rules that are its own."""
-        if name in self.replaced:
-            return dict(self.replaced[name])
         made = self.any(schema, where)
         if self.rules.get(name):
             made["x-kubernetes-validations"] = [*made.get("x-kubernetes-validations", []), *self.rules[name]]
@@ -90,6 +84,8 @@ class _Translator:
             made["x-kubernetes-validations"] = [_within(left.pop("minimum"), left.pop("maximum"), right).manifest()]
         for key in sorted(left.keys() & _KEPT):
             made[key] = _plain(left.pop(key))
+        if made.get("default") in ("", [], {}):
+            del made["default"]
         if left:
             raise Untranslatable(f"{where}: {', '.join(sorted(left))}")
         if "description" in made:
@@ -173,9 +169,10 @@ def _without_defaults(schema: Schema) -> Schema:
 
 
 def _plain(value: Any) -> Any:
-    """A default without nulls: a field that may be absent is absent."""
+    """A default without nulls and what is empty: a field that may be absent is absent."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if item is not None}
+        told = {key: _plain(item) for key, item in value.items()}
+        return {key: item for key, item in told.items() if item is not None and item not in ("", [], {})}
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return value

@@ -187,7 +187,8 @@ SECTION_RULES: tuple[SectionRule, ...] = (
         lambda p: not {mount.name for mount in p.volume_mounts} <= {volume.name for volume in p.volumes},
         "names a volume that is not among volumes",
         "the name of one of volumes, or that volume",
-        "self.volumeMounts.all(mount, self.volumes.exists(volume, volume.name == mount.name))",
+        "!has(self.volumeMounts) || "
+        "self.volumeMounts.all(mount, has(self.volumes) && self.volumes.exists(volume, volume.name == mount.name))",
     ),
     SectionRule(
         VolumeMount,

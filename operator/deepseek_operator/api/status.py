@@ -1,4 +1,5 @@
-"""The status of a DeepseekJob: `status.json` on one machine, the status subresource in a cluster. camelCase in JSON.
+"""The status of a DeepseekJob, as plans read and write it: `status.json` on one machine; in a cluster the resource has
+it in another form (stored_status.py). camelCase in JSON.
 
 Conditions carry the truth; `phase` is derived from them for people and never read back.
 """
@@ -8,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from deepseek_operator.api.times import Time
 from deepseek_runtime.contract.names import Role
 from deepseek_runtime.contract.records import Progress
 
@@ -34,7 +36,7 @@ class Condition(Part):
     status: Literal["True", "False", "Unknown"]
     reason: str
     message: str = ""
-    last_transition_time: str
+    last_transition_time: Time
     """RFC 3339, UTC."""
     observed_generation: int = 0
 
@@ -50,7 +52,7 @@ class Failure(Part):
     """None: killed, no exit seen."""
     reason: str
     message: str = ""
-    time: str
+    time: Time
 
 
 class RoleStatus(Part):
@@ -167,7 +169,7 @@ class Columns(Part):
     servers: str = "-"
     """Ready and desired."""
     loss: str = "-"
-    checkpoint: str | None = None
+    checkpoint: Time | None = None
     """When the newest checkpoint was complete: RFC 3339, UTC; its age costs no write."""
 
 
@@ -196,10 +198,10 @@ class JobStatus(Part):
     """What came of the newest drain, for people; empty while one is under way."""
     generation: str = ""
     """Hash of the intent that the members run with; another one in the spec means that they are replaced."""
-    members: tuple[MemberStatus, ...] = ()
-    progress: Progress | None = None
     keys: str = ""
     """Fingerprint of the public keys that the members know one another by; empty on one machine."""
+    members: tuple[MemberStatus, ...] = ()
+    progress: Progress | None = None
     """As the chief last wrote it (snake_case inside, as in etcd)."""
     last_failure: Failure | None = None
     restarts: int = 0
@@ -214,6 +216,9 @@ class JobStatus(Part):
     events: tuple[JobEvent, ...] = ()
     """The newest 50, on one machine; in a cluster they are Events."""
     started: str = ""
+    done_since: float | None = None
+    """When the chief was first seen to say that all is done, while its count of the samples is waited for: seconds
+    since the Unix epoch."""
     finished: str = ""
     message: str = ""
     """What `dsj why` says in one sentence; empty when all is well."""

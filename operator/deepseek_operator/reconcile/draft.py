@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 
 from deepseek_operator.api.status import Failure, JobEvent, JobStatus, SeatStatus
+from deepseek_operator.api.times import stamp
 from deepseek_operator.reconcile.intent import Intent
-from deepseek_operator.reconcile.observe import MemberSeen, Observed, seat, stamp
+from deepseek_operator.reconcile.observe import MemberSeen, Observed, seat
 from deepseek_runtime.contract.names import Member, Role
 from deepseek_runtime.contract.records import Command, TermRecord
 

@@ -5,11 +5,11 @@ Silence of etcd is a value of its own (`EtcdView.unknown_since`): who is alive i
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal, Protocol
 
 from deepseek_operator.api.status import JobStatus
+from deepseek_operator.api.times import seconds, stamp
 from deepseek_runtime.contract.names import Member, Role
 from deepseek_runtime.contract.records import (
     Command,
@@ -22,16 +22,6 @@ from deepseek_runtime.contract.records import (
 )
 
 Phase = Literal["starting", "running", "gone"]
-
-
-def stamp(wall: float) -> str:
-    """RFC 3339 in UTC with milliseconds, of seconds since the Unix epoch."""
-    return datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def seconds(text: str) -> float:
-    """The inverse of `stamp`."""
-    return datetime.fromisoformat(text).timestamp()
 
 
 def seat(role: Role, index: int) -> str:
@@ -199,6 +189,16 @@ def observe(
 
 def _progress(seen: Progress | None, last: Progress | None) -> Progress | None:
     """A chief whose term has not opened counts no steps, and an emptied etcd tells of none: they are as last known."""
-    if seen is None or seen.steps or last is None:
-        return seen
+    if seen is None:
+        return None
+    if seen.steps or last is None:
+        return seen.model_copy(update={name: _as_stored(getattr(seen, name)) for name in _TIMES})
     return last.model_copy(update={"opening_problem": seen.opening_problem, "events": seen.events})
+
+
+_TIMES = ("checkpoint_time", "last_range_time")
+
+
+def _as_stored(wall: float | None) -> float | None:
+    """As the resource has it: else whoever takes over would find another time than was told, and write."""
+    return None if wall is None else seconds(stamp(wall))

@@ -30,7 +30,7 @@ def plan(intent: Intent, seen: Observed) -> Plan:
 
 def _decide(draft: Draft) -> None:
     lifecycle.succeed(draft)
-    if draft.over():
+    if draft.over() or draft.status.done_since is not None:
         return
     lifecycle.requests(draft)
     suspension.resume(draft)

@@ -6,8 +6,9 @@ Conditions are made anew each time from what is seen; only the time of their las
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from deepseek_operator.api.conditions import derive_phase, get, rfc3339, set_condition
+from deepseek_operator.api.conditions import derive_phase, get, set_condition
 from deepseek_operator.api.status import Columns, ConditionType, JobEvent, JobStatus, MemberStatus, RoleStatus
+from deepseek_operator.api.times import rfc3339
 from deepseek_operator.reconcile.draft import Draft
 from deepseek_operator.reconcile.observe import MemberSeen
 from deepseek_operator.reconcile.policies import rollout
@@ -113,7 +114,7 @@ def _columns(draft: Draft) -> Columns:
 def _sayings(draft: Draft) -> list[Saying]:
     status, over = draft.status, draft.over()
     succeeded = over and status.exit_code == OK
-    leaving = not over and suspending(draft)
+    leaving = not over and status.done_since is None and suspending(draft)
     gone = not status.members
     failed = Saying("Failed", False, "NotFailed")
     if over and not succeeded:
@@ -123,14 +124,17 @@ def _sayings(draft: Draft) -> list[Saying]:
     rolling = leaving and rollout.rolling(draft) and not draft.intent.suspend
     if leaving and not rolling:
         suspended = Saying("Suspended", gone, "Suspended" if gone else "Draining", status.drain_outcome)
-    quiet = over or leaving
+    counting = not over and status.done_since is not None
+    quiet = over or leaving or counting
     return [
         Saying("Created", True, "Accepted"),
-        Saying("Running", False, "Finished" if over else "RollingOut" if rolling else suspended.reason)
+        Saying("Running", True, "Counting", "all steps are done; the samples are being counted")
+        if counting
+        else Saying("Running", False, "Finished" if over else "RollingOut" if rolling else suspended.reason)
         if quiet
         else _running(draft),
         _rolling(draft) if rolling else Saying("Restarting", False, "NothingLost") if quiet else _restarting(draft),
-        Saying("Degraded", False, "AllWell") if over else _degraded(draft, leaving),
+        Saying("Degraded", False, "AllWell") if over or counting else _degraded(draft, leaving),
         Saying("Blocked", False, "NothingBlocks") if quiet else _blocked(draft),
         suspended,
         Saying("Succeeded", succeeded, "AllStepsDone" if succeeded else "NotFinished"),
@@ -282,7 +286,7 @@ def _why(draft: Draft, said: dict[ConditionType, Saying]) -> str:
     if said["Suspended"].true:
         remedy = f"{COMMAND} run --resume {draft.intent.job}" if draft.intent.local else "set spec.suspend to false"
         return f"the job is suspended; to go on: {remedy}"
-    return "" if said["Running"].true else said["Running"].message
+    return said["Running"].message
 
 
 KEPT_EVENTS = 50

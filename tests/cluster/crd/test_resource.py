@@ -8,14 +8,15 @@ from builders.kubectl import Kubectl
 from builders.manifests import RIGHT, with_spec
 from builders.world import EPOCH, World
 from deepseek_operator.api.status import JobStatus
-from deepseek_operator.status_writer import dumped
+from deepseek_operator.api.stored_status import read_status
+from deepseek_operator.api.stored_status import stored as as_stored
 
 Store = Callable[[str], dict[str, Any]]
 
 
 def report(kubectl: Kubectl, status: JobStatus) -> dict[str, Any]:
     """Puts a status there as the operator does; what the API server kept of it."""
-    patch = json.dumps({"status": dumped(status)})
+    patch = json.dumps({"status": as_stored(status)})
     kubectl.done("patch", "dsj", "digits", "--subresource=status", "--type=merge", f"--patch={patch}")
     found = kubectl.job("digits")["status"]
     assert isinstance(found, dict)
@@ -64,9 +65,19 @@ def test_the_whole_status_is_kept(kubectl: Kubectl, stored: Store) -> None:
     world.end("server", 1).settle()
     status = world.status
     assert status.progress is not None
-    kept = JobStatus.model_validate(report(kubectl, status))
+    kept = read_status({"status": report(kubectl, status)})
     finite = status.progress.model_copy(update={"loss": None})
     assert kept == status.model_copy(update={"events": (), "progress": finite})
+
+
+def test_the_status_of_an_older_operator_is_kept_until_a_newer_one_has_read_it(kubectl: Kubectl, stored: Store) -> None:
+    stored(RIGHT)
+    status = World(local=False).running().train(1200, checkpoint_time=EPOCH).kill("worker", 0).plan().status
+    older = status.model_dump(by_alias=True, exclude_none=True, exclude={"events"})
+    patch = json.dumps({"status": older})
+    kubectl.done("patch", "dsj", "digits", "--subresource=status", "--type=merge", f"--patch={patch}")
+    stored(with_spec("suspend: true"))  # a change of the spec is not refused for what stands in the status
+    assert read_status(kubectl.job("digits")) == status.model_copy(update={"events": ()})
 
 
 def test_scale_reads_and_writes_the_workers(kubectl: Kubectl, stored: Store) -> None:

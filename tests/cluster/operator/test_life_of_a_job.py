@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deepseek_operator.api.stored_status import read_status
 from deepseek_runtime.contract.keys import JobKeys
 from deepseek_runtime.membership.connection import Connection
 
@@ -52,13 +53,13 @@ def test_scale_suspend_resume_and_roll_out(place: Any, until: Until) -> None:
         assert sorted(place.pods()) == ["digits-server-0-1", "digits-server-1-1", "digits-worker-0-1"]
         assert place.job()["status"]["columns"]["step"] == "120/1000"
 
-        generation = place.job()["status"]["generation"]
+        generation = read_status(place.job()).generation
         place.patch('{"spec":{"training":{"optimizer":{"lr":0.01}}}}')
-        until(lambda: place.job()["status"]["generation"] != generation, "the new generation")
+        until(lambda: read_status(place.job()).generation != generation, "the new generation")
         place.phase("Running")
         assert sorted(place.pods()) == ["digits-server-0-2", "digits-server-1-2", "digits-worker-0-2"]
-        status = place.job()["status"]
-        assert (status["term"]["number"], status["columns"]["step"], status["restarts"]) == (3, "120/1000", 0)
+        status = read_status(place.job())
+        assert (status.term.number, status.columns.step, status.restarts) == (3, "120/1000", 0)
         told = events_of(place)
         assert {"Created", "TermRaised", "ScaledDown", "Draining", "Drained", "Resumed", "RolledOut"} <= told.keys()
         used = {m["configMap"]["name"] for m in volumes(place, "digits-worker-0-2") if "configMap" in m}
@@ -91,6 +92,9 @@ def test_deletion_leaves_nothing(place: Any, until: Until) -> None:
         place.cluster.kubectl("delete", "deepseekjob", "digits", "-n", place.namespace, "--wait=true")
         until(lambda: left(place) == [], f"left: {left(place)}")
     until(lambda: keys_of(place) == [], f"keys: {keys_of(place)}")
+    until(lambda: "Deleted" in events_of(place), "what becomes of its checkpoints is said")
+    found = place.cluster.get("events", "-n", place.namespace, "--field-selector=reason=Deleted")["items"]
+    assert "its checkpoints stay in memory://store" in found[0]["message"]
 
 
 def test_keys_of_a_job_that_went_while_nobody_looked_are_swept(place: Any, until: Until) -> None:

@@ -67,6 +67,17 @@ def test_every_column_reads_a_field_that_there_is() -> None:
             here = here["properties"][part]
 
 
+def test_nothing_empty_is_written_into_what_people_read() -> None:
+    assert not [path for path, default in defaults(SCHEMA["properties"]["spec"]) if default in ("", [], {})]
+
+
+def test_status_keeps_what_another_version_wrote() -> None:
+    """The API server drops what the schema does not know, also of what it stored before."""
+    status = SCHEMA["properties"]["status"]
+    for schema in (status, status["properties"]["progress"], status["properties"]["recoveries"]["items"]):
+        assert schema["x-kubernetes-preserve-unknown-fields"] is True
+
+
 def test_scale_has_the_paths_of_the_workers() -> None:
     scale = VERSION["subresources"]["scale"]
     assert SCHEMA["properties"]["spec"]["properties"]["workers"]["properties"]["replicas"]["minimum"] == 1
@@ -78,7 +89,7 @@ def test_scale_has_the_paths_of_the_workers() -> None:
 
 
 def test_defaults_outside_of_lists_are_those_of_the_models() -> None:
-    """As the API server fills them in: from above, each default a whole."""
+    """As the API server fills them in: from above, each default a whole. What says nothing is not stored."""
     given = yaml.safe_load(RIGHT)["spec"]
     job = parse_manifest(RIGHT, "job.yaml", ROOT).job
     due = without_nothing(job.model_dump(mode="json", by_alias=True)["spec"])
@@ -96,6 +107,13 @@ def test_a_manifest_of_every_field_is_right_on_one_machine_too() -> None:
         "training.code.folder", "training.optimizer.betas", "training.steps", "training.task",
         "training.update.momentum",
     }  # fmt: skip
+
+
+def defaults(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in schema.get("properties", {}).items():
+        if "default" in inner:
+            yield f"{path}.{name}", inner["default"]
+        yield from defaults(inner, f"{path}.{name}")
 
 
 def fields(schema: dict[str, Any], path: str = "") -> Iterator[str]:
@@ -136,5 +154,6 @@ def defaulted(value: Any, schema: dict[str, Any]) -> Any:
 
 def without_nothing(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_nothing(item) for key, item in value.items() if item is not None}
+        told = {key: without_nothing(item) for key, item in value.items()}
+        return {key: item for key, item in told.items() if item is not None and item not in ("", [], {})}
     return value

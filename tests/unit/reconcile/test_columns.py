@@ -1,8 +1,8 @@
 """What `kubectl get` shows of a job, and what an HPA needs of it."""
 
 from builders.world import EPOCH, World
-from deepseek_operator.api.conditions import rfc3339
 from deepseek_operator.api.status import Columns
+from deepseek_operator.api.times import rfc3339
 
 
 def test_no_column_is_empty_from_the_first_plan_on() -> None:

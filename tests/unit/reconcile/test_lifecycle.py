@@ -139,6 +139,59 @@ def test_deadline() -> None:
     made = world.later(wait).plan()
     assert made.status.exit_code == 1
     assert "activeDeadlineSeconds (600 s)" in made.status.message
+    assert "dsj run --resume digits" in made.status.message
+    there = World(active_deadline=600.0, local=False).running().later(600.0).plan().status
+    assert "--resume" not in there.message, "in a cluster a failed job does not go on"
+    assert "restoreFrom: job://digits" in there.message
+
+
+def counting() -> World:
+    """In a cluster, all steps done, workers gone by themselves."""
+    world = World(local=False).running().finish(term=1)
+    world.settle()
+    for index in range(3):
+        world.end("worker", index, 0, "Finished")
+    world.later(5.0)
+    assert world.settle() == [], "nobody is replaced"
+    return world
+
+
+def test_the_end_comes_with_the_count_of_samples() -> None:
+    world = counting()
+    assert true_conditions(world.status) == ["Running/Counting"]
+    assert not world.status.finished
+    world.train(20_000, samples_counted=True, samples_repeated=0)
+    made = world.plan()
+    assert (made.status.phase, made.status.exit_code, made.status.done_since) == ("Succeeded", 0, None)
+    world.settle()
+    assert "SamplesNotCounted" not in [event.reason for event in world.status.events]
+
+
+def test_a_count_that_does_not_come_is_not_waited_for_for_ever() -> None:
+    world = counting()
+    wait = world.plan().requeue_after
+    assert wait is not None
+    world.later(wait).settle()
+    assert world.status.phase == "Succeeded"
+    (said,) = [event for event in world.status.events if event.reason == "SamplesNotCounted"]
+    assert said.type == "Warning"
+    assert "no count came within 20 s" in said.message
+
+
+def test_nobody_counts_when_the_chief_is_gone() -> None:
+    world = counting()
+    world.kill("server", 0).settle()
+    assert world.status.phase == "Succeeded"
+    assert "SamplesNotCounted" in [event.reason for event in world.status.events]
+
+
+def test_a_job_that_is_made_longer_while_it_counts_goes_on() -> None:
+    world = World(local=False, steps=600).running().train(600, steps=600).finish(term=1, step=600)
+    world.settle()
+    assert true_conditions(world.status) == ["Running/Counting"]
+    world.asks(steps=900).settle()
+    assert "Degraded/FinishNotBelieved" in true_conditions(world.status)
+    assert (world.status.done_since, world.status.finished) == (None, "")
 
 
 SUSPENDED_AT_ONCE: dict[str, Given] = {

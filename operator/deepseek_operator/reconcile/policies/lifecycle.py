@@ -3,12 +3,17 @@
 import re
 
 from deepseek_operator.api.status import Failure, Seat, TermStatus
+from deepseek_operator.api.times import seconds, stamp
 from deepseek_operator.reconcile.draft import Draft
-from deepseek_operator.reconcile.observe import seat, seconds, stamp
+from deepseek_operator.reconcile.observe import seat
 from deepseek_operator.reconcile.policies import recoveries
 from deepseek_runtime.contract.exit_codes import CRASHED, OK
+from deepseek_runtime.contract.names import COMMAND
 from deepseek_runtime.contract.records import TermRecord
 
+COUNTED_WITHIN = 20.0
+"""Seconds that the chief of a job in a cluster has, after all is done, to count the samples from the servers' journals:
+who waits for the job's end then finds the count too. (On one machine the supervisor counts.)"""
 LEAVE_BY_THEMSELVES = 10.0
 """Seconds that workers of a finished job have before they are asked to leave."""
 
@@ -29,11 +34,17 @@ def absorb(draft: Draft) -> None:
     if view.state is not None:
         draft.change(opened=max(status.opened, view.state.opened))
     if view.progress is not None and view.progress != status.progress:
-        known = status.progress.events if status.progress else ()
-        fresh = [event for event in view.progress.events if event not in known]
+        fresh = _fresh(view.progress.events, status.progress.events if status.progress else ())
         draft.change(progress=view.progress)
         for text in fresh:
             _runtime_event(draft, text)
+
+
+def _fresh(events: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
+    """Of a chief's newest messages those not told yet. Of `known` the last is enough: the resource keeps no more."""
+    if known and known[-1] in events:
+        return list(events[events.index(known[-1]) + 1 :])
+    return [event for event in events if event not in known]
 
 
 def _term_status(record: TermRecord) -> TermStatus:
@@ -55,10 +66,39 @@ def _runtime_event(draft: Draft, text: str) -> None:
 
 
 def succeed(draft: Draft) -> None:
-    """`finished` of any term is success, before a term is raised or written (End); at no other step than the last."""
+    """`finished` of any term is success, before a term is raised or written (End); at no other step than the last.
+
+    In a cluster it is told once the samples are counted; until then nobody is replaced and nothing is raised.
+    """
     state = draft.seen.view.state
-    if state is not None and state.finished is not None and not disbelieved(draft):
-        draft.change(finished=stamp(draft.now), exit_code=OK, message="", drain=None)
+    if state is None or state.finished is None or disbelieved(draft):
+        if draft.status.done_since is not None:
+            draft.change(done_since=None)  # the job was made longer
+        return
+    if not draft.intent.local and _counting(draft):
+        return
+    draft.change(finished=stamp(draft.now), done_since=None, exit_code=OK, message="", drain=None)
+
+
+def _counting(draft: Draft) -> bool:
+    """Whether the chief's count is still to come."""
+    progress, since = draft.status.progress, draft.status.done_since
+    if progress is not None and progress.samples_counted:
+        return False
+    if since is None:
+        since = draft.now
+        draft.change(done_since=since)
+    chief = next(iter(draft.status.term.servers), None)
+    alive = {(m.index, m.incarnation) for m in draft.seen.living("server")}
+    if chief is None or (chief.index, chief.incarnation) not in alive:
+        why = "the server that counts them is gone"
+    elif draft.now >= since + COUNTED_WITHIN:
+        why = f"no count came within {COUNTED_WITHIN:g} s"
+    else:
+        draft.wake_at(since + COUNTED_WITHIN)
+        return True
+    draft.note("SamplesNotCounted", f"whether samples were lost or repeated is not known: {why}", warning=True)
+    return False
 
 
 def disbelieved(draft: Draft) -> str:
@@ -115,10 +155,20 @@ def deadline(draft: Draft) -> None:
         draft.fail(
             CRASHED,
             "DeadlineExceeded",
-            f"still running after runPolicy.activeDeadlineSeconds ({limit:g} s): raise it, or resume the job",
+            f"still running after runPolicy.activeDeadlineSeconds ({limit:g} s): {_after_a_deadline(draft)}",
         )
     else:
         draft.wake_at(end)
+
+
+def _after_a_deadline(draft: Draft) -> str:
+    job = draft.intent.job
+    if draft.intent.local:
+        return f"raise it, or go on from the newest checkpoint with `{COMMAND} run --resume {job}`"
+    return (
+        "raise it or leave it out, in a job of another name, or of this one once it is deleted; with "
+        f"checkpoint.restoreFrom: job://{job} that begins from this one's newest checkpoint"
+    )
 
 
 def sweep(draft: Draft) -> None:

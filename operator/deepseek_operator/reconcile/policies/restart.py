@@ -13,8 +13,9 @@ lost again begins another episode.
 import re
 
 from deepseek_operator.api.status import Episode, Failure, Suspect
+from deepseek_operator.api.times import stamp
 from deepseek_operator.reconcile.draft import Draft
-from deepseek_operator.reconcile.observe import MemberSeen, seat, stamp
+from deepseek_operator.reconcile.observe import MemberSeen, seat
 from deepseek_operator.reconcile.policies import recoveries
 from deepseek_runtime.contract.exit_codes import CRASHED, OK, USER_CODE, is_users_mistake
 from deepseek_runtime.contract.names import Member

@@ -5,8 +5,8 @@ Once asked for, a drain is carried to its end: a chief that has drained gives no
 """
 
 from deepseek_operator.api.status import DrainStatus, JobStatus
+from deepseek_operator.api.times import stamp
 from deepseek_operator.reconcile.draft import Draft
-from deepseek_operator.reconcile.observe import stamp
 from deepseek_operator.reconcile.policies import rollout
 from deepseek_runtime.contract.records import Command
 
