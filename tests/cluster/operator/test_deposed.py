@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from deepseek_operator.api.stored_status import read_status
 from deepseek_operator.kube import CONFIG_MAPS, PODS, Api, NotLeading, find_cluster
-from deepseek_operator.status_writer import read_status
 from testcluster.layout import ROOT
 
 Until = Callable[..., None]

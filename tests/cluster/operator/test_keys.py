@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deepseek_operator.status_writer import read_status
+from deepseek_operator.api.stored_status import read_status
 
 Until = Callable[..., None]
 
