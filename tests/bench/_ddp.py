@@ -46,7 +46,7 @@ def main() -> None:
             order = torch.Generator().manual_seed(step)
             chosen = torch.randint(len(labels), (world, BATCH), generator=order)[rank]
             optimizer.zero_grad(set_to_none=True)
-            task.loss(parallel, (images[chosen], labels[chosen])).backward()
+            task.loss(parallel, (images[chosen], labels[chosen])).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if rank == 0:
                 if step % every == 0:

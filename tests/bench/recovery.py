@@ -4,8 +4,13 @@ Two jobs of examples/digits.yaml, made longer: one through ten deaths of single 
 must end Succeeded. A pod is deleted by kubectl, or its main process gets SIGKILL from outside. When each range was done
 is read from the chief's own journal; samples are counted by the job itself when it has ended.
 
+Beside them what one has without this operator (_plain_jobs.py): synchronous DDP in an Indexed Job, with torchrun and
+without, on the same nodes with the same image, as many samples between checkpoints; its first pod, which the others
+meet at, stands beside the chief.
+
 The cluster is that of CLUSTER (default 0) if it is up, else one of its own, with Kubernetes' default grace of 50 s for
-nodes; its images are built unless IMAGES=repository:tag names some that are on the nodes. ONLY=worker,node: only these.
+nodes; its images are built unless IMAGES=repository:tag names some that are on the nodes. ONLY=worker,node: only these;
+rivals are then measured if `rivals` is among them.
 """
 
 import json
@@ -16,10 +21,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bench._plain_jobs import RIVALS, WORLD, PlainJob
 from bench._ranges import Range, Ranges, wait_for
 from bench._table import Row, machine, publish
 from builders.releases import NAME, Job, Release, keys_program, load_images, step_of
@@ -34,12 +41,26 @@ PATIENCE = 300.0
 KINDS = ("worker", "server", "chief", "operator", "etcd")
 SEAT = {"worker": ("worker", 1), "server": ("server", 1), "chief": ("server", 0), "operator": ("worker", 2)}
 """Who is killed; while the operator is away, a worker is."""
+RIVAL_SEAT = {"worker": 1, "chief": 0}
+"""The pod of a rival's Job that stands beside it."""
+HOW = {"delete": "kubectl delete pod", "SIGKILL": "SIGKILL in its container"}
+BATCH, EVERY = 32, 1000
+"""Samples of a step, steps between two checkpoints."""
+RIVALS_ARE = (
+    f"rivals: DDP over gloo, {WORLD} pods of one rank in an Indexed Job, a checkpoint every {EVERY // WORLD} steps of "
+    f"{WORLD} x {BATCH} samples into a shared folder; a Job of its own for each loss. A lost node was not tried: with "
+    "Kubernetes' usual tolerations their pods stay bound to it for 300 s"
+)
+THROUGHPUT, PER_SECOND = "training, nobody killed", "samples/s"
+WORKED, GAP, AGAIN, TOUCHED = (
+    "until its replacement finished a range", "longest gap", "samples trained again", "others restarted"
+)  # fmt: skip
 FAVOUR = 8
 """Other work on the machine has so much less of it than the nodes."""
 
 
 def main() -> None:
-    where = machine()
+    where, notes = machine(), list[str]()
     only = [word for word in os.environ.get("ONLY", "").split(",") if word]
     with found_cluster() as there, favoured(there):
         load_images(there)
@@ -58,16 +79,14 @@ def main() -> None:
                     rows += part()
                 except (AssertionError, CommandFailed, TimeoutError) as error:
                     rows.append(Row(part.func.__name__, str(error), 0, "", "no error", False))
+            if not only or "rivals" in only:
+                rivals_lost(release, rows, notes)
         finally:
             release.remove()
-    cluster_note = (
+    shares = (
         f"2 nodes on this machine, which had {FAVOUR} times the usual share of its processors; grace {there.grace} s"
     )
-    notes = [
-        f"{cluster_note}; jobs trained at {rate:.0f} steps/s",
-        "no rival was measured: without an operator that replaces members a job of plain pods ends, or begins anew",
-    ]
-    publish("recovery", rows, where, notes)
+    publish("recovery", rows, where, [f"{shares}; jobs trained at {rate:.0f} steps/s", RIVALS_ARE, *notes])
 
 
 def calibrate(release: Release) -> tuple[float, list[Row]]:
@@ -81,18 +100,21 @@ def calibrate(release: Release) -> tuple[float, list[Row]]:
     release.kubectl("delete", "deepseekjob", job.name, "--timeout=60s", timeout=90.0)
     wait_for(lambda: None if job.pods() else True, "its pods are gone", PATIENCE)
     took = first.time - began
-    return rate, [Row("start", "from kubectl apply to the first range", round(took, 1), "s", "< 20", took < 20)]
+    return rate, [
+        Row("start", "from kubectl apply to the first range", round(took, 1), "s", "< 20", took < 20),
+        Row(THROUGHPUT, PER_SECOND, round(rate * BATCH), "", "shown", True),
+    ]
 
 
 def pods_lost(release: Release, kinds: list[str], rate: float) -> list[Row]:
-    faults = [(kind, how) for kind in kinds for how in ("delete", "SIGKILL")]
+    faults = [(kind, how) for kind in kinds for how in HOW]
     rows: list[Row] = []
     with Ranges(release.cluster) as ranges:
-        # While a server is away nothing is trained.
-        job = submit(release, "pods", int(rate * 13 * len(faults)))
+        # While a server is away nothing is trained; of one death alone the end must not come first.
+        job = submit(release, "pods", int(rate * (60 + 13 * len(faults))))
         settled(job, ranges)
         for kind, how in faults:
-            case = f"{kind}: {'kubectl delete pod' if how == 'delete' else 'SIGKILL in its container'}"
+            case = f"{kind}: {HOW[how]}"
             print(f"{time.strftime('%T')} {case}", flush=True)
             try:
                 rows += etcd_dies(job, ranges, case, how) if kind == "etcd" else dies(job, ranges, case, kind, how)
@@ -123,6 +145,42 @@ def node_lost(release: Release, rate: float) -> list[Row]:
             there.nodes["node2"].start()
             there.await_nodes()
         return rows + end_of(job, "its job")
+
+
+def rivals_lost(release: Release, rows: list[Row], notes: list[str]) -> None:
+    """Puts the rivals' figures into our rows of the same case and metric."""
+    for rival in RIVALS:
+        for kind, index in RIVAL_SEAT.items():
+            for how in HOW:
+                case = f"{kind}: {HOW[how]}"
+                print(f"{time.strftime('%T')} {rival}, {case}", flush=True)
+                try:
+                    found = rival_loses(release, rival, index, how)
+                except (TimeoutError, CommandFailed) as error:
+                    notes.append(f"{rival}, {case}: {error}")
+                    continue
+                for metric, value in found.items():
+                    print(f"    {metric}: {value:g}", flush=True)
+                    put_beside(rows, THROUGHPUT if metric == PER_SECOND else case, metric, rival, value)
+
+
+def rival_loses(release: Release, rival: str, index: int, how: str) -> dict[str, float]:
+    with PlainJob(release, rival, EVERY // WORLD) as there:
+        there.settled()
+        rate, pod = there.rate(), there.pod(index)
+        killed = time.time()
+        kill(release, pod, how)
+        loss = there.lost(killed, index)
+    return {
+        WORKED: round(loss.until, 2), GAP: round(loss.gap, 2), AGAIN: loss.samples, TOUCHED: loss.restarted,
+        PER_SECOND: round(rate),
+    }  # fmt: skip
+
+
+def put_beside(rows: list[Row], case: str, metric: str, rival: str, value: float) -> None:
+    for place, row in enumerate(rows):
+        if (row.case, row.metric) == (case, metric):
+            rows[place] = replace(row, rival={**row.rival, rival: value})
 
 
 def dies(job: Job, ranges: Ranges, case: str, kind: str, how: str) -> list[Row]:
@@ -216,21 +274,24 @@ def measured(
     others: set[str],
     before: dict[str, dict[str, Any]],
     goal: float,
-    what: str = "until its replacement finished a range",
+    what: str = WORKED,
 ) -> list[Row]:
     took, gap = end - killed, ranges.longest_gap(killed, end)
     after = job.pods()
     touched = sum(seat not in after or uid_of(after[seat]) != uid_of(before[seat]) for seat in others)
     rows = [
         Row(case, what, round(took, 2), "s", f"< {goal:g}", took < goal, limit=LIMIT),
-        Row(case, "longest gap", round(gap, 2), "s", f"< {goal:g}", gap < goal, limit=LIMIT),
+        Row(case, GAP, round(gap, 2), "s", f"< {goal:g}", gap < goal, limit=LIMIT),
     ]
-    opened = ranges.opened(killed)
+    opened, again = ranges.opened(killed), 0
     if opened is not None:
         step = opened.restored_step
         metric = "step restored" if step is not None else "nobody went back"
-        rows.append(Row(case, metric, float(step or 0), "", "shown", True))
-    rows.append(Row(case, "others restarted", touched, "", "0", touched == 0))
+        rows.append(Row(case, metric, float(step or 0), "", "> 0", metric == "nobody went back" or bool(step)))
+        reached = max((one.step for one in ranges.done() if one.time <= killed), default=0)
+        again = max(0, reached - step) * BATCH if step is not None else 0
+    rows.append(Row(case, AGAIN, again, "", "shown", True))
+    rows.append(Row(case, TOUCHED, touched, "", "0", touched == 0))
     for row in rows:
         print(f"    {row.metric}: {row.ours:g} {row.unit}", flush=True)
     return rows
@@ -263,7 +324,7 @@ def counted(job: Job) -> bool:
 def submit(release: Release, name: str, steps: int) -> Job:
     def change(spec: dict[str, Any]) -> None:
         spec["training"].update(steps=steps, evaluation={"everySteps": steps})
-        spec["checkpoint"] = {"everySteps": 1000, "keep": 3}
+        spec["checkpoint"] = {"everySteps": EVERY, "keep": 3}
 
     return release.submit(name, change)
 
