@@ -1,5 +1,6 @@
 """The resource's definition, applied to an API server and ready to be used."""
 
+import fcntl
 import json
 import time
 from collections.abc import Callable
@@ -9,12 +10,21 @@ from typing import Final
 from testcluster.commands import CommandFailed
 
 FILE: Final = Path(__file__).parents[2] / "crds" / "deepseekjobs.yaml"
+LOCK: Final = FILE.parents[1] / "build" / "definition.lock"
 PATIENCE: Final = 300.0
 
 
 def establish(kubectl: Callable[..., str]) -> None:
     """Applies it by this kubectl, and returns when the API server serves it."""
     end = time.monotonic() + PATIENCE
+    LOCK.parent.mkdir(exist_ok=True)
+    with LOCK.open("w") as file:
+        # Of two at once each begins anew when the other has written, and neither may end.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _apply(kubectl, end)
+
+
+def _apply(kubectl: Callable[..., str], end: float) -> None:
     while not _applied(kubectl):
         assert time.monotonic() < end, f"the definition could not be applied within {PATIENCE:g} s"
     # `kubectl wait` fails on a definition that is so new that it has no conditions.
