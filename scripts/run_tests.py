@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -35,11 +37,13 @@ GRACE = 10
 """Seconds of silence after which a node is lost, where the tests start the cluster: they need not wait for 50."""
 ENDING = 120.0
 """Seconds that what is interrupted may take to remove what it has started."""
+OF_THE_OPERATOR = ("tests/cluster/crd", "tests/cluster/operator")
 SLOW = bool(os.environ.get("SLOW"))
 CLUSTER = os.environ.get("CLUSTER") or "0"
 
 ran: list[str] = []
 left_out: list[str] = []
+running: list["subprocess.Popen[bytes]"] = []
 failed: list[str] = []
 
 
@@ -116,28 +120,42 @@ def run(part: str, place: str, preparation: Preparation) -> None:
         raise SystemExit(f"there is no part {part}: tests, wheel or cluster")
 
 
-def call(*command: str | Path, environment: dict[str, str] | None = None) -> int:
+def call(*command: str | Path, environment: dict[str, str] | None = None, log: Path | None = None) -> int:
     """Its exit code. When we are interrupted it is let end in good order: it may have jobs, or pods."""
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(environment or {})})
+    with ExitStack() as stack:
+        file = stack.enter_context(log.open("wb")) if log else None
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **(environment or {})}, stdout=file, stderr=file and subprocess.STDOUT
+        )
+    running.append(process)
     try:
         return process.wait()
     except KeyboardInterrupt as interrupted:
         if isinstance(interrupted, Ended):
-            process.send_signal(signal.SIGINT)
-        try:
-            process.wait(ENDING)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            for one in running:
+                one.send_signal(signal.SIGINT)
+        for one in running:
+            try:
+                one.wait(ENDING)
+            except subprocess.TimeoutExpired:
+                one.kill()
         raise
 
 
-def pytest(part: str, *words: str, where: str, marks: str = "", environment: dict[str, str] | None = None) -> None:
+def pytest(
+    part: str,
+    *words: str,
+    where: str,
+    marks: str = "",
+    environment: dict[str, str] | None = None,
+    log: Path | None = None,
+) -> None:
     """Runs it and notes what ran. Raises Failed."""
     file = BUILD / f"{part}.xml"
     file.unlink(missing_ok=True)
     chosen = " and ".join(mark for mark in (marks, "" if SLOW else "not slow") if mark)
     command = [sys.executable, "-m", "pytest", *words, "-m", chosen, "--durations=10", f"--junit-xml={file}"]
-    code = call(*command, environment=environment)
+    code = call(*command, environment=environment, log=log)
     suite = ElementTree.parse(file).getroot().find("testsuite") if file.exists() else None
     if suite is not None:
         skips = Counter(one.get("message", "") for one in suite.iter("skipped"))
@@ -170,8 +188,17 @@ def in_cluster() -> None:
         nodes = there.get("nodes")["items"]
         kubernetes = nodes[0]["status"]["nodeInfo"]["kubeletVersion"]
         where = f"Kubernetes {kubernetes}, {len(nodes)} nodes of this machine ({how})"
-        # What trains, and the release that it needs, in one process; in the other what mostly waits.
-        pytest("cluster", "tests/cluster", "-n", "2", "--dist", "loadgroup", marks="not alone", where=where)
+        # What trains, and the release that it needs, in one process; in another what mostly waits.
+        log = BUILD / "cluster-operator.log"
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            other = beside.submit(pytest, "cluster-operator", *OF_THE_OPERATOR, marks="not alone", where=where, log=log)
+            try:
+                ignored = [f"--ignore={folder}" for folder in OF_THE_OPERATOR]
+                pytest("cluster", "tests/cluster", *ignored, marks="not alone", where=where)
+            finally:
+                other.exception()
+                print(log.read_text(errors="replace"), flush=True)
+            other.result()
         pytest("cluster-alone", "tests/cluster", marks="alone", where=where)
     except (CommandFailed, NotReady, cluster.AlreadyUp) as error:
         raise Failed(f"cluster: {error}") from error

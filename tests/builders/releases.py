@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from builders.definition import establish
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.api.stored_status import read_status
 from testcluster import images
@@ -61,8 +62,7 @@ class Release:
         self.cluster.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
         )
-        crd = ROOT / "crds" / "deepseekjobs.yaml"
-        self.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crd)
+        establish(self.cluster.kubectl)
         file = self.cluster.layout.folder / f"values-{self.namespace}.yaml"
         file.write_text(json.dumps({**self.values(), **(values or {})}))
         self.cluster.helm(

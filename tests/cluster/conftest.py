@@ -3,7 +3,6 @@
 import os
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -13,22 +12,8 @@ from testcluster import needs
 from testcluster.cluster import Cluster, attach, down, up
 from testcluster.layout import Layout
 
-HERE: Final = Path(__file__).parent
 QUICK: Final = 10
 """Seconds of silence after which a node is lost, where the tests start the cluster: they need not wait for 50."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes one has all that needs the release, and each file of the operator's is one's own."""
-    for item in items:
-        if not item.path.is_relative_to(HERE):
-            continue
-        folder = item.path.relative_to(HERE).parts[0]
-        if folder == "operator":
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-        elif folder != "crd":
-            item.add_marker(pytest.mark.xdist_group("release"))
 
 
 @pytest.fixture(scope="session")
