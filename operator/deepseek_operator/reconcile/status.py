@@ -126,6 +126,7 @@ def _sayings(draft: Draft) -> list[Saying]:
         suspended = Saying("Suspended", gone, "Suspended" if gone else "Draining", status.drain_outcome)
     counting = not over and status.done_since is not None
     quiet = over or leaving or counting
+    end = "Succeeded" if succeeded else "Failed" if over else "NotFinished"
     return [
         Saying("Created", True, "Accepted"),
         Saying("Running", True, "Counting", "all steps are done; the samples are being counted")
@@ -139,7 +140,7 @@ def _sayings(draft: Draft) -> list[Saying]:
         suspended,
         Saying("Succeeded", succeeded, "AllStepsDone" if succeeded else "NotFinished"),
         failed,
-        Saying("Finished", over, "Succeeded" if succeeded else "Failed" if over else "NotFinished", status.message),
+        Saying("Finished", over, end, status.message if over else ""),
     ]
 
 
