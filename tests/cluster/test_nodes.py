@@ -171,7 +171,7 @@ def service(name: str, selector: dict[str, str], port: int, target: int) -> dict
 
 def await_running(cluster: Cluster, namespace: str, *names: str) -> None:
     waited = [f"pod/{name}" for name in names]
-    cluster.kubectl("wait", *waited, f"--namespace={namespace}", "--for=condition=Ready", "--timeout=60s", timeout=90)
+    cluster.kubectl("wait", *waited, f"--namespace={namespace}", "--for=condition=Ready", "--timeout=180s", timeout=200)
 
 
 def ask(cluster: Cluster, namespace: str, client: str, url: str) -> str | None:
@@ -195,7 +195,7 @@ def running(cluster: Cluster, namespace: str, other_than: str) -> Any:
     return None
 
 
-def wait_for(look: Callable[[], Any], timeout: float = 60.0) -> Any:
+def wait_for(look: Callable[[], Any], timeout: float = 180.0) -> Any:
     """What `look` finds, as soon as that is something."""
     deadline = time.monotonic() + timeout
     while not (found := look()):
