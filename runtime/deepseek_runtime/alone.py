@@ -13,6 +13,7 @@ from deepseek_runtime import schedule
 from deepseek_runtime.contract.config import Optimizer, Training
 from deepseek_runtime.feed import Description, Evaluate, RangeStats, Train
 from deepseek_runtime.ranges import RangePlan
+from deepseek_runtime.rules import Moments
 from deepseek_runtime.space import F32, I64, SPANS
 
 
@@ -48,6 +49,8 @@ class Alone:
         self._x = initial.values.copy()
         self._integers = initial.integers.copy()
         self._momentum = np.zeros_like(self._x)
+        config = self.training.optimizer or Optimizer()
+        self._moments = Moments(self._x.size, config.betas, config.weight_decay)
         self._description = description
         training = self.training
         gradient = training.update.mode == "gradient"
@@ -106,15 +109,20 @@ class Alone:
             self._tickets.append(after)
 
     def _descend(self, gradient: F32) -> F32:
-        """The servers' rule (rules.py, DelayedNesterov) where a turn is one push: m = mu m + g, x -= lr g + lr mu m."""
+        """The servers' rules (rules.py) where a turn is one push: AdamW, or m = mu m + g, x -= lr g + lr mu m."""
         config = self.training.optimizer or Optimizer()
         rate = schedule.learning_rate(config, self.plan.first_step(self._g), self.plan.steps)
         mu = self.training.update.momentum
         x = self._x.copy()
+        if config.name != "sgd":
+            segments = self._description.space.segments
+            trained = [slice(one.offset, one.stop) for one in segments if one.kind != "buffers"]
+            self._moments.step(x, gradient, trained, 1.0, rate)
         for segment in self._description.space.segments:
             here = slice(segment.offset, segment.stop)
             if segment.kind == "buffers":
                 x[here] -= gradient[here]
+            if segment.kind == "buffers" or config.name != "sgd":
                 continue
             x[here] -= np.float32(rate) * gradient[here]
             self._momentum[here] = np.float32(mu) * self._momentum[here] + gradient[here]

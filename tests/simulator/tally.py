@@ -167,6 +167,9 @@ class TallyRule:
             self.book.total += np.float32(w) * made.difference[span.start : span.stop]
         self.book.owed[made.worker] = made.kept[span.start : span.stop]
 
+    def published(self, theta: F32) -> F32:
+        return theta
+
     def state(self) -> tuple[dict[str, F32], dict[str, float]]:
         return cast(dict[str, F32], {"book": self.book.copy()}), {}
 

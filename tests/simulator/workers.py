@@ -99,27 +99,36 @@ class WorkerProcess(Process):
         effect = self._inbox.popleft()
         self.clock.log("%s does %s", self.me, type(effect).__name__)
         self._working = True
-        takes = self.clock.random.uniform(*self.job.range_seconds) * self.pace
+        takes = self.takes(effect)
         if isinstance(effect, Leave):
             if effect.finished and not self.job.etcd.ever_finished:
                 raise Violation(f"{self.me} was sent home before `finished` stood in etcd")
             self.leave(OK, "Finished" if effect.finished else "Drained")
             return
-        if not isinstance(effect, StartRange):
-            takes *= 0.4
         x = self.machine.x.copy() if isinstance(effect, StartEvaluation) else None
         self.clock.after(takes, self.run, self._finished, effect, x)
+
+    def takes(self, effect: Effect) -> float:
+        """Virtual seconds on the user's thread."""
+        takes = self.clock.random.uniform(*self.job.range_seconds) * self.pace
+        return takes if isinstance(effect, StartRange) else takes * 0.4
 
     def _finished(self, effect: Effect, x: Any) -> None:
         if self.hold_training and isinstance(effect, StartRange):
             self.clock.after(0.2, self.run, self._finished, effect, x)
             return
         self._working = False
+        if isinstance(effect, StartEvaluation):
+            self.job.oracle.on_evaluated(self.machine, effect, x)
+        self.does(effect)
+        self._next()
+
+    def does(self, effect: Effect) -> None:
+        """At the end of that time."""
         machine, now = self.machine, self.clock.now
         if isinstance(effect, StartRange):
             self._trained(effect)
         elif isinstance(effect, StartEvaluation):
-            self.job.oracle.on_evaluated(machine, effect, x)
             self.carry_out(machine.evaluated(effect.key, effect.step, {"accuracy": 1.0}, now))
         elif isinstance(effect, StartInitial):
             values = np.full(space().size, self.job.initial.get(self.me.index, 0.0), np.float32)
@@ -127,7 +136,6 @@ class WorkerProcess(Process):
             self.carry_out(machine.offered(effect.number, space(), values, integers, None, {}, now))
         elif isinstance(effect, StartMoments):
             self._save_moments(effect)
-        self._next()
 
     def _trained(self, effect: StartRange) -> None:
         g, now = effect.lease.g, self.clock.now

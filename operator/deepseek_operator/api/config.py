@@ -100,6 +100,8 @@ def contract_training(training: Training, code_dir: str | None = None) -> contra
             mode=update.mode,
             local_steps=_or(update.local_steps, 1 if gradient else 8),
             momentum=_or(update.momentum, 0.9),
+            outer_momentum=_or(update.outer_momentum, 0.0),
+            look_ahead=_or(update.look_ahead, 2.0),
             weight=update.weight,
         ),
         staleness=contract.Staleness(

@@ -31,7 +31,7 @@ class Optimizer(Section):
     momentum: Factor | None = None
     """`sgd` in `local` only; absent: 0."""
     weight_decay: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.0
-    """`local` only: weight decay, as the named optimizer of torch means it."""
+    """Weight decay, as the named optimizer of torch means it; in `gradient` of adamw only."""
     betas: (
         Annotated[
             list[Annotated[float, Field(ge=0.0, le=0.999999)]],
@@ -54,11 +54,17 @@ class Update(Section):
 
     mode: Literal["local", "gradient"] = "local"
     """`local`: the weight difference after `localSteps` steps of the worker's own optimizer. `gradient`: the gradient
-    of one batch; the servers apply SGD with delayed Nesterov momentum."""
+    of one batch; the servers apply SGD with delayed Nesterov momentum, or AdamW with pulls that look ahead."""
     local_steps: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Batches a push; absent: 8 in `local`, 1 in `gradient` (where nothing else is possible)."""
     momentum: Factor | None = None
-    """`gradient` only: of the servers' rule; absent: 0.9."""
+    """`gradient` with sgd only: of the servers' rule; absent: 0.9."""
+    outer_momentum: Factor | None = None
+    """`local` only: the servers add delayed Nesterov momentum to the workers' differences; absent: 0. It has its price
+    in loss: docs/reference/manifests.md."""
+    look_ahead: Annotated[float, Field(ge=0.0, le=10.0)] | None = None
+    """`gradient` with adam or adamw only: how far ahead the weights are that workers are given, in times the pushes of
+    the other workers between a pull and its push; absent: 2."""
     weight: Literal["share", "one"] = "share"
     """How much a push counts: its share of one turn of all workers, or 1 (for the test task `tally`)."""
 

@@ -37,7 +37,12 @@ class Update(Section):
     local_steps: Positive = 8
     """Batches a range; 1 in `gradient`."""
     momentum: float = 0.9
-    """`gradient` only: of the server's delayed Nesterov rule."""
+    """`gradient` with sgd: of the server's delayed Nesterov rule."""
+    outer_momentum: float = 0.0
+    """`local`: of the server's delayed Nesterov rule; 0: the linear rule."""
+    look_ahead: float = 2.0
+    """`gradient` with adam or adamw: how far published weights look ahead, in times the others' pushes between a pull
+    and its push."""
     weight: Literal["share", "one"] = "share"
     """w of a push: its share of one turn of all workers, or 1 (the test task `tally`)."""
 

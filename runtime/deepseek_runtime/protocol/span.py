@@ -37,7 +37,7 @@ class SpanParts:
     rule: Rule
     lr: Callable[[int], float]
     dense: bool = False
-    """Compression is off: the copy is theta itself, and nothing is logged."""
+    """Compression is off: the copy is what the rule publishes, theta itself mostly, and nothing is logged."""
 
 
 @dataclass(slots=True)
@@ -150,10 +150,11 @@ class Span:
     def publish(self) -> None:
         """Server 3: d = compress(theta - p); p += d; log it."""
         self.count += 1
+        target = self.parts.rule.published(self.theta)
         if self.parts.dense:
-            self.p[:] = self.theta
+            self.p[:] = target
             return
-        np.subtract(self.theta, self.p, out=self._scratch)
+        np.subtract(target, self.p, out=self._scratch)
         payload = self.parts.codec.encode(self._scratch, self._scratch)
         self.parts.codec.add(payload, self.p, 1.0)
         self._log.append((self.count, payload))

@@ -105,7 +105,7 @@ def test_a_manifest_of_every_field_is_right_on_one_machine_too() -> None:
     assert {path for path in missing if not path.startswith(("workers.", "servers.pod.affinity."))} == {
         "checkpoint.storage.pvc", "checkpoint.storage.pvc.claimName", "checkpoint.storage.pvc.subPath",
         "training.code.folder", "training.optimizer.betas", "training.steps", "training.task",
-        "training.update.momentum",
+        "training.update.lookAhead", "training.update.momentum", "training.update.outerMomentum",
     }  # fmt: skip
 
 

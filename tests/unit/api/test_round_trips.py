@@ -43,7 +43,12 @@ LOCAL = {
         schedule=st.sampled_from(["constant", "cosine", "linear"]),
         clipNorm=st.floats(0.001, 1000),
     ),
-    "update": mapping(mode=st.just("local"), localSteps=st.integers(1, 1000), weight=st.sampled_from(["share", "one"])),
+    "update": mapping(
+        mode=st.just("local"),
+        localSteps=st.integers(1, 1000),
+        outerMomentum=FACTORS,
+        weight=st.sampled_from(["share", "one"]),
+    ),
 }
 GRADIENT = {
     "optimizer": st.fixed_dictionaries({"name": st.just("sgd")}, optional={"lr": RATES}),

@@ -235,3 +235,24 @@ def test_gradient_mode_is_torch_s_nesterov() -> None:
         optimizer.step()
     for (key, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=key)
+
+
+def test_gradient_mode_with_adamw_is_torch_s_adamw() -> None:
+    """One worker's pushes are whole steps, and there is nobody to look ahead of."""
+    ours, theirs = mixed_net(), mixed_net()
+    optimizer = Optimizer(name="adamw", lr=0.01, betas=(0.8, 0.95), weight_decay=0.1)
+    training = Training(steps=20, batch_size=8, optimizer=optimizer, update=Update(mode="gradient"))
+    batches = []
+    with feed_of_job(Alone(training)):
+        session = join(ours, None, sequences(64))
+        for batch in session:
+            batches.append(batch)
+            session.backward(loss_of(ours, batch))
+            session.step()
+    theirs_optimizer = torch.optim.AdamW(theirs.parameters(), lr=0.01, betas=(0.8, 0.95), weight_decay=0.1)
+    for batch in batches:
+        theirs_optimizer.zero_grad()
+        loss_of(theirs, batch).backward()  # type: ignore[no-untyped-call]
+        theirs_optimizer.step()
+    for (key, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5, msg=key)
