@@ -1,7 +1,7 @@
 """One run of `bench-accuracy`: a method at a learning rate, on one seed and fold."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -10,15 +10,16 @@ from deepseek_runtime.contract.config import Compression, Optimizer, Staleness, 
 from simulator.training import Course, TrainingJob
 
 SPEEDS = (1.0, 0.9, 0.75, 0.5)
-STEPS = 900
-"""Batches of 32: 20 epochs."""
 
 
 class Run(NamedTuple):
+    """steps: batches of 32; 900 are 20 epochs."""
+
     method: str
     rate: float
     seed: int
     fold: int
+    steps: int = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Method:
     compression: Compression
     momentum: float = 0.9
     asked: bool = True
+    optimizer: Literal["sgd", "adamw"] = "sgd"
 
 
 DENSE = Compression(method="none")
@@ -36,6 +38,7 @@ SPARSE = Compression(method="topk", ratio=0.05, value_bits=2)
 FINER = Compression(method="topk", ratio=0.05, value_bits=16)
 LOCAL = Update(mode="local", local_steps=8)
 NESTEROV = Update(mode="gradient", local_steps=1, momentum=0.9)
+AHEAD = Update(mode="gradient", local_steps=1, look_ahead=2.0)
 PLAIN = Update(mode="gradient", local_steps=1, momentum=0.0)
 METHODS = {
     "synchronous": Method(None, DENSE),
@@ -46,17 +49,22 @@ METHODS = {
     "gradient, delayed Nesterov, Top-5 %, 2 bits": Method(NESTEROV, SPARSE),
     "gradient, delayed Nesterov, Top-5 %, 16 bits": Method(NESTEROV, FINER, asked=False),
     "gradient, no momentum, Top-5 %, 2 bits": Method(PLAIN, SPARSE),
+    "gradient, AdamW looking ahead, dense": Method(AHEAD, DENSE, momentum=0.0, optimizer="adamw"),
 }
-RATES = {name: (0.5, 1.0, 2.0) if "no momentum" in name else (0.05, 0.1, 0.2) for name in METHODS}
+RATES = dict.fromkeys(METHODS, (0.05, 0.1, 0.2))
+RATES["gradient, no momentum, Top-5 %, 2 bits"] = (0.5, 1.0, 2.0)
+RATES["gradient, AdamW looking ahead, dense"] = (0.001, 0.002, 0.004)
 
 
 def play(run: Run) -> float:
     """How many of the fold's test images are recognised."""
     torch.set_num_threads(1)
     method = METHODS[run.method]
-    optimizer = Optimizer(name="sgd", lr=run.rate, momentum=method.momentum, schedule="cosine", warmup_steps=180)
+    optimizer = Optimizer(
+        name=method.optimizer, lr=run.rate, momentum=method.momentum, schedule="cosine", warmup_steps=run.steps // 5
+    )
     training = Training(
-        steps=STEPS,
+        steps=run.steps,
         batch_size=32,
         seed=run.seed,
         optimizer=optimizer,

@@ -5,7 +5,7 @@ workers of uneven speed; beside it plain synchronous SGD on the same batches (_f
 so that every one of the 1,797 images is tested once; each rule's learning rate is chosen on seeds of its own.
 Results are kept in build/bench/accuracy.jsonl: a run that is done is not done again.
 
-SEEDS: how many (24). PROCESSES: how many at once (the cores). JOBS=0: without the jobs of real processes.
+SEEDS: how many (24). STEPS: batches of 32 a run (900: 20 epochs). PROCESSES: how many at once (the cores).
 """
 
 import json
@@ -27,6 +27,7 @@ from bench._table import Row, machine, publish
 RUNS = Path(os.environ.get("RUNS") or "build/bench/accuracy.jsonl")
 SEARCH = (1001, 1002, 1003)
 POINTS = 0.3
+STEPS = int(os.environ.get("STEPS") or 900)
 RIVAL = "synchronous"
 
 
@@ -40,7 +41,7 @@ def main() -> int:
             row = json.loads(line)
             done[Run(**row["run"])] = row["right"]
     tried = [
-        Run(name, rate, seed, fold)
+        Run(name, rate, seed, fold, STEPS)
         for name in METHODS
         for rate in RATES[name]
         for seed in SEARCH
@@ -50,9 +51,16 @@ def main() -> int:
     best = {name: max(RATES[name], key=lambda rate: right(done, name, rate, SEARCH)) for name in METHODS}
     say(f"learning rates: {best}")
     # Seed by seed, so that what is cut short is still paired.
-    train([Run(name, best[name], seed, fold) for seed in seeds for name in METHODS for fold in range(FOLDS)], done)
+    train(
+        [Run(name, best[name], seed, fold, STEPS) for seed in seeds for name in METHODS for fold in range(FOLDS)], done
+    )
     rows = [row for name in METHODS if name != RIVAL for row in compare(done, name, best, seeds)]
-    publish("accuracy", rows, where, [f"learning rates: {best}", f"{len(seeds)} seeds of {FOLDS} folds"])
+    publish(
+        "accuracy",
+        rows,
+        where,
+        [f"learning rates: {best}", f"{len(seeds)} seeds of {FOLDS} folds, {STEPS} batches of 32"],
+    )
     return 0
 
 
@@ -77,7 +85,7 @@ def train(runs: Iterable[Run], done: dict[Run, float]) -> None:
 
 
 def right(done: dict[Run, float], name: str, rate: float, seeds: Iterable[int]) -> float:
-    return sum(done[Run(name, rate, seed, fold)] for seed in seeds for fold in range(FOLDS))
+    return sum(done[Run(name, rate, seed, fold, STEPS)] for seed in seeds for fold in range(FOLDS))
 
 
 def compare(done: dict[Run, float], name: str, best: dict[str, float], seeds: Iterable[int]) -> list[Row]:
