@@ -2,7 +2,7 @@
 #   operator     the control plane, and `dsj`
 #   runtime      the members of a job and the chart's store, with a CPU build of torch
 #   runtime-gpu  the same with CUDA's torch and the C compiler that Triton needs at run time
-#   etcd         for clusters that cannot pull the chart's default etcd image
+#   etcd         Debian's, where members find one another
 #
 # Arguments
 #   BASE_IMAGE      any Debian with python3 (3.11 or newer) and its venv module

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the images of the Dockerfile: scripts/images.sh [TARGET ...] (default: operator runtime)
+# Builds the images of the Dockerfile: scripts/images.sh [TARGET ...] (default: operator runtime etcd)
 #
 # BUILDER     docker or buildah (default: docker where its daemon answers, else buildah)
 # BASE_IMAGE  a Debian with python3 and venv (default: the Dockerfile's; where that cannot be pulled, root with buildah
@@ -16,7 +16,7 @@ say() { printf 'images: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 targets=("$@")
-[ $# -gt 0 ] || targets=(operator runtime)
+[ $# -gt 0 ] || targets=(operator runtime etcd)
 version=$(sed -n 's/^VERSION.*= "\(.*\)"/\1/p' runtime/deepseek_runtime/contract/version.py)
 tag=${TAG:-$version}
 repository=${REPOSITORY:-deepseek-operator}

@@ -113,3 +113,13 @@ pvc
 {{- end -}}
 {{- join "," $found -}}
 {{- end -}}
+
+{{/* Nothing; fails where another release has brought the definition (a cluster has it once). */}}
+{{- define "dsj.crds.unowned" -}}
+{{- $found := lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "deepseekjobs.deepseek.dev" -}}
+{{- $release := dig "metadata" "annotations" "meta.helm.sh/release-name" "" $found -}}
+{{- $namespace := dig "metadata" "annotations" "meta.helm.sh/release-namespace" "" $found -}}
+{{- if and $release (ne (printf "%s/%s" $namespace $release) (printf "%s/%s" .Release.Namespace .Release.Name)) -}}
+{{- fail (printf "the definition deepseekjobs.deepseek.dev is of the release %s in the namespace %s: set crds.enabled=false here. Or, where that release is gone or is to give it up: kubectl annotate crd deepseekjobs.deepseek.dev --overwrite meta.helm.sh/release-name=%s meta.helm.sh/release-namespace=%s" $release $namespace .Release.Name .Release.Namespace) -}}
+{{- end -}}
+{{- end -}}

@@ -54,13 +54,16 @@ affinity:
   {{- end }}
 {{- end -}}
 
-{{/* (list . component values) */}}
+{{/* (list . component values). No version among the labels: an upgrade restarts only pods whose image or settings change. */}}
 {{- define "dsj.podMetadata" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
 {{- $values := index . 2 -}}
 labels:
-  {{- include "dsj.labels" (list $root $component) | nindent 2 }}
+  {{- include "dsj.selector" (list $root $component) | nindent 2 }}
+  {{- with $root.Values.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
   {{- with $values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

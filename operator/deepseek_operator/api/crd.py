@@ -93,7 +93,8 @@ def template_text() -> str:
     made = definition()
     made["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
     body = _yaml(made).replace("{{", '{{ "{{" }}')
-    return f"{_HEADER}{{{{- if .Values.crds.enabled }}}}\n{body}{{{{- end }}}}\n"
+    guard = '{{- if .Values.crds.enabled }}\n{{- include "dsj.crds.unowned" . }}\n'
+    return f"{_HEADER}{guard}{body}{{{{- end }}}}\n"
 
 
 def _root() -> Schema:

@@ -32,9 +32,10 @@ def test_check_says_what_differs(tmp_path: Path, capsys: Any) -> None:
 
 
 def test_the_chart_s_copy_says_the_same_and_is_kept() -> None:
-    first, guard, *body, end = template_text().splitlines()
+    first, guard, unowned, *body, end = template_text().splitlines()
     assert first.startswith("#")
     assert (guard, end) == ("{{- if .Values.crds.enabled }}", "{{- end }}")
+    assert unowned == '{{- include "dsj.crds.unowned" . }}'
     text = "\n".join(body)
     assert text.count("{{") == text.count('{{ "{{" }}')
     made = yaml.safe_load(text.replace('{{ "{{" }}', "{{"))
