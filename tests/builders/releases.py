@@ -50,25 +50,45 @@ def keys_program(every: float = 0.0) -> str:
     return _KEYS.replace("EVERY", repr(every))
 
 
+def make_namespace(cluster: Cluster, name: str) -> None:
+    """In which only pods of the strictest Pod Security level may run."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    cluster.kubectl("wait", "serviceaccount/default", f"--namespace={name}", "--for=create", "--timeout=30s")
+
+
 class Release:
     """A release in a namespace of its own, whose jobs alone it runs."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.cluster, self.namespace = cluster, namespace
 
+    @property
+    def user(self) -> str:
+        """As whom the operator is known to the API server."""
+        return f"system:serviceaccount:{self.namespace}:{NAME}"
+
     def install(self, values: Mapping[str, Any] | None = None) -> None:
         """Returns when all of it is ready. Its images must be on the nodes. The definition is applied before."""
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        self.cluster.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
-        )
+        make_namespace(self.cluster, self.namespace)
         establish(self.cluster.kubectl)
+        self.upgrade(values)
+
+    def upgrade(self, values: Mapping[str, Any] | None = None, chart: Path = CHART) -> str:
+        """What helm said, when all is ready. Values that are not given are those of `values()`."""
         file = self.cluster.layout.folder / f"values-{self.namespace}.yaml"
         file.write_text(json.dumps({**self.values(), **(values or {})}))
-        self.cluster.helm(
-            "upgrade", "--install", RELEASE, CHART, f"--namespace={self.namespace}", f"--values={file}", "--wait",
+        return self.cluster.helm(
+            "upgrade", "--install", RELEASE, chart, f"--namespace={self.namespace}", f"--values={file}", "--wait",
             "--timeout=5m", timeout=320.0,
         )  # fmt: skip
+
+    def own_definition(self) -> None:
+        """Whoever applied or installed the definition: from now on it is this release's."""
+        crd = ("crd", "deepseekjobs.deepseek.dev", "--overwrite")
+        owner = (f"meta.helm.sh/release-name={RELEASE}", f"meta.helm.sh/release-namespace={self.namespace}")
+        self.cluster.kubectl("annotate", *crd, *owner)
+        self.cluster.kubectl("label", *crd, "app.kubernetes.io/managed-by=Helm")
 
     def remove(self) -> None:
         """The jobs first, so that they end in good order."""
@@ -136,14 +156,16 @@ class Job:
     def status(self) -> JobStatus:
         return read_status(self.read())
 
-    def until(self, true: Callable[[JobStatus], object], what: str, patience: float = PATIENCE) -> JobStatus:
-        """The first status of which that is true. Fails when the job ends before, or never gets there."""
+    def until(
+        self, true: Callable[[JobStatus], object], what: str, patience: float = PATIENCE, *, ended: bool = False
+    ) -> JobStatus:
+        """The first status of which that is true. Fails when it ends before (unless `ended`), or never gets there."""
         deadline = time.monotonic() + patience
         while True:
             status = self.status()
             if true(status):
                 return status
-            assert not status.finished, f"ended before {what}: {self.told()}"
+            assert ended or not status.finished, f"ended before {what}: {self.told()}"
             assert time.monotonic() < deadline, f"not within {patience:g} s: {what}: {self.told()}"
             time.sleep(0.3)
 
@@ -165,6 +187,12 @@ class Job:
         items.sort(key=lambda event: str(event.get("firstTimestamp")))
         return [(event["reason"], event["message"]) for event in items]
 
+    def finished(self) -> JobStatus:
+        """Its status at its end, its samples counted."""
+        wait = ("wait", "--for=condition=Finished", f"deepseekjob/{self.name}", f"--timeout={PATIENCE:g}s")
+        self.release.kubectl(*wait, timeout=PATIENCE + 10)
+        return self.until(counted, "the samples are counted", ended=True)
+
     def told(self) -> str:
         """What a person would look at."""
         return self.release.kubectl("describe", "deepseekjob", self.name)[-6000:]
@@ -172,6 +200,11 @@ class Job:
 
 def step_of(status: JobStatus) -> int:
     return status.progress.step if status.progress is not None else 0
+
+
+def counted(status: JobStatus) -> bool:
+    """Whether the chief has told how many samples were lost and repeated, the last thing of all."""
+    return status.progress is not None and status.progress.samples_counted
 
 
 def image_names() -> tuple[str, str]:

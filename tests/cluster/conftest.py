@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from builders.releases import Release, load_images
+from builders.releases import Release, load_images, make_namespace
 from testcluster import needs
 from testcluster.cluster import Cluster, attach, down, up
 from testcluster.layout import Layout
@@ -44,18 +44,22 @@ def cluster() -> Iterator[Cluster]:
 def namespace(cluster: Cluster) -> Iterator[str]:
     """A namespace of the test's own, in which only pods of the strictest Pod Security level may run."""
     name = f"test-{uuid.uuid4().hex[:8]}"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-    cluster.kubectl("wait", "serviceaccount/default", f"--namespace={name}", "--for=create", "--timeout=30s")
+    make_namespace(cluster, name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture(scope="session")
-def release(cluster: Cluster) -> Iterator[Release]:
-    """The chart, installed from this checkout with images of it, for the jobs of one namespace."""
+def loaded(cluster: Cluster) -> Cluster:
+    """The cluster, with images of this checkout on its nodes."""
     load_images(cluster)
-    found = Release(cluster, f"release-{uuid.uuid4().hex[:8]}")
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def release(loaded: Cluster) -> Iterator[Release]:
+    """The chart, installed from this checkout with images of it, for the jobs of one namespace."""
+    found = Release(loaded, f"release-{uuid.uuid4().hex[:8]}")
     try:
         found.install()
         yield found
