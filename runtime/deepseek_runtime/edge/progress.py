@@ -30,8 +30,9 @@ class Reporter:
         self.opening_problem = ""
         self.checkpoint_problem = earlier.checkpoint_problem if earlier is not None else ""
         if earlier is not None and earlier.events:
-            self.events.extend(earlier.events)
-            self._next = int(earlier.events[-1].split(" ", 1)[0]) + 1
+            # Its own, if this process was the chief before: with some that etcd did not have in time.
+            self.events.extend(event for event in earlier.events if event not in self.events)
+            self._next = max(self._next, int(earlier.events[-1].split(" ", 1)[0]) + 1)
 
     def note(self, note: Note) -> None:
         self.events.append(f"{self._next} {note.reason} {note.text}"[:500])

@@ -84,3 +84,21 @@ def test_a_checkpoint_that_failed_is_a_problem_until_one_is_saved() -> None:
     assert after_a_kill.checkpoint_problem == "no space"
     reporter.note(Note("CheckpointSaved", "step 8"))
     assert problem() == ""
+
+
+def test_a_chief_that_takes_over_from_itself_tells_nothing_twice() -> None:
+    """Also where etcd did not have its last messages."""
+    reporter = Reporter(CONFIG)
+    for step in (500, 1000):
+        reporter.note(Note("CheckpointSaved", f"step {step}"))
+    known = reporter.record(chief(1, Tracking()), now=1.0, wall=1.0)
+    assert known is not None
+    reporter.note(Note("CheckpointSaved", "step 1500"))
+    reporter.adopt(known)
+    reporter.note(Note("TermOpened", "term 2"))
+    record = reporter.record(chief(2, Tracking()), now=2.0, wall=2.0)
+    assert record is not None
+    assert record.events == (
+        "1 CheckpointSaved step 500", "2 CheckpointSaved step 1000", "3 CheckpointSaved step 1500",
+        "4 TermOpened term 2",
+    )  # fmt: skip

@@ -350,3 +350,25 @@ def test_events_of_the_runtime_are_told_once() -> None:
     world.train(300, events=("1 Initialised 5000 parameters", "2 Skipped range 7", "3 Skipped range 9")).settle()
     told = [(e.reason, e.message) for e in world.status.events if e.reason in ("Initialised", "Skipped")]
     assert told == [("Initialised", "5000 parameters"), ("Skipped", "range 7"), ("Skipped", "range 9")]
+
+
+FIVE = tuple(f"{n} Skipped range {n}" for n in range(1, 6))
+TOLD_AGAIN: dict[str, tuple[tuple[str, ...], tuple[str, ...], list[str]]] = {
+    "all are known": (FIVE[:4], FIVE, ["range 5"]),
+    "only the newest is known, after a restart of the operator": (FIVE[3:4], FIVE, ["range 5"]),
+    "a chief's own, and those of the one before": (FIVE[:4], (*FIVE[:4], *FIVE[:4], FIVE[4]), ["range 5"]),
+    "the same, after a restart": (FIVE[3:4], (*FIVE[:4], *FIVE[:4], FIVE[4]), ["range 5"]),
+    "the same, and etcd was behind": (FIVE[3:4], (*FIVE[:4], *FIVE[:3], FIVE[4]), ["range 5"]),
+    "more than it keeps came since": (FIVE[:2], FIVE[2:], ["range 3", "range 4", "range 5"]),
+    "nothing is known": ((), FIVE[:2], ["range 1", "range 2"]),
+}
+
+
+@pytest.mark.parametrize("name", TOLD_AGAIN)
+def test_what_the_chief_said_is_told_once(name: str) -> None:
+    known, events, due = TOLD_AGAIN[name]
+    world = World().running().train(200, events=known)
+    world.settle()
+    before = len(world.status.events)
+    world.train(300, events=events).settle()
+    assert [event.message for event in world.status.events[before:]] == due

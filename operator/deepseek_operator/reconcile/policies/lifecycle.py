@@ -41,10 +41,15 @@ def absorb(draft: Draft) -> None:
 
 
 def _fresh(events: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
-    """Of a chief's newest messages those not told yet. Of `known` the last is enough: the resource keeps no more."""
+    """Of a chief's newest messages those not told yet. Of `known` the last is enough: the resource keeps no more.
+
+    A chief that takes over from itself may have messages twice, as its own and as those of the chief before.
+    """
+    told = set(known)
     if known and known[-1] in events:
-        return list(events[events.index(known[-1]) + 1 :])
-    return [event for event in events if event not in known]
+        last = len(events) - 1 - events[::-1].index(known[-1])
+        told |= set(events[:last])
+    return [event for event in dict.fromkeys(events) if event not in told]
 
 
 def _term_status(record: TermRecord) -> TermStatus:
