@@ -88,7 +88,8 @@ class ServerProcess:
         self.reporter = Reporter(config)
         self.stopping: int | None = None
         self._local: deque[Message] = deque()
-        self._dialled: Member | None = None
+        self._dialled: set[Member] = set()
+        """Servers dial one another: for the chief's orders, for changes and spans on their way to another server."""
         self._progress_at = 0.0
         self._progress_flying = False
         self._kept_at = time.monotonic()
@@ -211,17 +212,15 @@ class ServerProcess:
         """A new term: whom to dial, and whether this process is its chief."""
         logger.info("term %d: servers %s", record.number, ", ".join(map(str, terms.servers(record))))
         me = self.who.me
-        chief = terms.chief(record)
-        if self._dialled is not None and self._dialled != chief:
-            self.post.hang_up(str(self._dialled))
-            self._dialled = None
+        named = terms.named(record) if me in terms.named(record) else ()
+        for gone in self._dialled - set(named):
+            self.post.hang_up(str(gone))
+        self._dialled = {member for member in named if member != me}
+        for member in sorted(self._dialled):
+            self.post.dial(str(member), terms.address(record, member))
         self.chief = None
         self._commands.clear()
-        if me not in terms.servers(record):
-            return
-        if chief != me:
-            self._dialled = chief
-            self.post.dial(str(chief), terms.address(record, chief))
+        if terms.chief(record) != me:
             return
         self.reporter.adopt(self.membership.view().progress)
         self.chief = Chief(record, settings_of(self.config))

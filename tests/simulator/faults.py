@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from deepseek_runtime.contract.records import Command
 from deepseek_runtime.protocol import lineage
+from deepseek_runtime.protocol import term as terms
 from simulator.job import Job
 from simulator.operating import Operator
 from simulator.processes import Process
@@ -14,8 +15,22 @@ POINTS = (
     *("Receive", "InitialPart", "Place", "Drop", "Admit", "Save", "WriteParts", "WriteIndex", "WriteBase", "Clean"),
     *("FindCheckpoint", "LoadParts", "Close", "WriteState", "ListWorkers", "EndLease", "Skip", "Push", "Answers"),
     *("Pull", "Published", "Grant", "Welcome", "Hello", "AppliedReport", "Ask", "Report", "Leave", "StartRange"),
-    *("StartEvaluation", "Adopt"),
+    *("StartEvaluation", "Adopt", "Forward", "Confirmed", "Fetch", "HandOver"),
 )
+OFTEN = {
+    *(
+        "Push",
+        "Answers",
+        "Pull",
+        "Published",
+        "Grant",
+        "AppliedReport",
+        "StartRange",
+        "Forward",
+        "Confirmed",
+        "HandOver",
+    )
+}
 
 
 @dataclass(slots=True)
@@ -36,8 +51,7 @@ class Faults:
             kind = random.choice(DRAWN)
             if random.random() < 0.45:
                 name = random.choice(POINTS)
-                often = {"Push", "Answers", "Pull", "Published", "Grant", "AppliedReport", "StartRange"}
-                n = random.randint(1, 40 if name in often else 5)
+                n = random.randint(1, 40 if name in OFTEN else 5)
                 self.job.points.setdefault(name, []).append((n, lambda kind=kind: self.strike(kind)))  # type: ignore[misc]
             else:
                 self.job.clock.at(random.uniform(0.5, span), self.strike, kind)
@@ -204,6 +218,29 @@ class Faults:
         self.operator.asks(workers=workers)
         return True
 
+    def reshard(self) -> bool:
+        """Another number of servers while training goes on."""
+        intent = self.operator.intent
+        if intent.suspend or not self.operator.status.opened:
+            return False
+        servers = self.job.clock.random.choice([n for n in (1, 2, 3, 4) if n != intent.servers])
+        self.operator.asks(servers=servers)
+        self.lasts(10.0)
+        return True
+
+    def cut_neighbours(self) -> bool:
+        """Between a server and the one that holds its backups."""
+        chief = self.job.chief()
+        if chief is None or chief.machine.record is None:
+            return False
+        one = self.job.clock.random.choice(terms.servers(chief.machine.record))
+        other = terms.neighbour(chief.machine.record, one)
+        if other is None or one not in self.job.members or other not in self.job.members:
+            return False
+        self.job.cut(one, other)
+        self._for(0.05, 6.0, self.job.heal, one, other)
+        return True
+
     def resume_with_others(self) -> bool:
         """Suspended, drained, and resumed with another number of servers."""
         if self.operator.intent.suspend or not self.operator.status.opened:
@@ -255,6 +292,8 @@ KINDS: dict[str, Callable[[Faults], bool]] = {
     "link cut": lambda f: f.cut(),
     "cut off from etcd": lambda f: f.cut_etcd(),
     "worker paused": lambda f: f.pause("worker"),
+    "neighbours cut apart": lambda f: f.cut_neighbours(),
+    "servers scaled": lambda f: f.reshard(),
     "server paused": lambda f: f.pause("server"),
     "worker slow": lambda f: f.slow(),
     "worker drained": lambda f: f.drain(),
@@ -272,4 +311,5 @@ KINDS: dict[str, Callable[[Faults], bool]] = {
 }
 
 DRAWN = [*sorted(KINDS), "checkpoint damaged", "checkpoint damaged", "rolled back", "term raised, all alive"]
+DRAWN += ["servers scaled", "servers scaled", "kill a server", "kill a server"]
 """Those that often come at a time when they cannot be are drawn more often."""

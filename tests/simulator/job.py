@@ -44,6 +44,7 @@ class Shape:
     bad_ranges: dict[int, int] = field(default_factory=dict)
     """g -> how often it stays non-finite (a large number: always)."""
     timing: Timing = Timing()
+    backup: bool = False
 
 
 class Job:
@@ -59,6 +60,7 @@ class Job:
             shape.checkpoint_every,
             shape.evaluate_every,
             shape.timing,
+            shape.backup,
         )
         self.range_seconds = shape.range_seconds
         self.bad_ranges = dict(shape.bad_ranges)

@@ -1,11 +1,13 @@
 """Links between members: in order within a link, random latency, cut and healed; what is under way at a cut is lost."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol import encoding
 from deepseek_runtime.protocol.messages import Message
+from deepseek_runtime.protocol.neighbours import HandOver
 from simulator.clock import Clock
 
 Verdict = Literal["pass", "hold", "drop"]
@@ -44,7 +46,7 @@ class Network:
         if self._cut.get(link):
             return
         if self._encoded:
-            message = encoding.decode(encoding.encode(message))
+            message = through_the_wire(message)
         low, high = self._latency
         clock = self._clock
         at = max(clock.now + clock.random.uniform(low, high), self._last.get((sender, to), 0.0))
@@ -71,6 +73,15 @@ class Network:
     def heal(self, one: Member, other: Member) -> None:
         link = frozenset((one, other))
         self._cut[link] = max(0, self._cut.get(link, 0) - 1)
+
+
+def through_the_wire(message: Message) -> Message:
+    """Encoded and decoded. The books of a span that is handed over are no vectors: they go beside."""
+    if not isinstance(message, HandOver):
+        return encoding.decode(encoding.encode(message))
+    decoded = encoding.decode(encoding.encode(replace(message, extra={})))
+    assert isinstance(decoded, HandOver)
+    return replace(decoded, extra=message.extra)
 
 
 def short(message: object) -> str:

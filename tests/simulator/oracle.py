@@ -10,8 +10,10 @@ from deepseek_runtime.protocol import lineage
 from deepseek_runtime.protocol.chief import Chief
 from deepseek_runtime.protocol.effects import PartData, StartEvaluation, StartRange, WriteIndex
 from deepseek_runtime.protocol.lineage import Step
-from deepseek_runtime.protocol.messages import Push
+from deepseek_runtime.protocol.messages import Answers, Message, Push
+from deepseek_runtime.protocol.neighbours import Forward, LastAnswer
 from deepseek_runtime.protocol.pusher import Pusher
+from deepseek_runtime.protocol.server_orders import AppliedReport
 from deepseek_runtime.protocol.serving import Server
 from deepseek_runtime.protocol.span import Span
 from simulator.clock import Violation
@@ -39,6 +41,14 @@ class Oracle:
         self._done: tuple[int, int] = (0, 0)
         self._granted: dict[tuple[int, int], int] = {}
         self._out: dict[int, set[int]] = {}
+        self._states: dict[tuple[int, int, int, int], bytes] = {}
+        """(span, branch, the term that placed it, changes) -> theta: the same with the owner and its neighbour."""
+        self._said: dict[tuple[int, int], set[int]] = {}
+        """(span, branch) -> ranges that somebody was told are in."""
+        self._said_last: dict[tuple[int, int, int], LastAnswer] = {}
+        """(span, branch, worker) -> the newest of its pushes that it was told is in."""
+        self._placed: dict[int, int] = {}
+        self._checked: dict[int, tuple[int, int, int, int]] = {}
         self._free: set[tuple[int, int]] = set()
         """Leases (term, number) that ended everywhere before their range was done."""
 
@@ -78,6 +88,46 @@ class Oracle:
             raise Violation(f"{where} took push {push.sequence} of {sender} with weight {w}, made with {made.w}")
         return made
 
+    def on_follow(self, server: Server, rule: TallyRule, change: Forward, w: float) -> Made:
+        """A neighbour takes what an owner has applied."""
+        push = change.push
+        assert push is not None
+        made = self._made[(str(push.worker), push.sequence)]
+        where = f"the backup of span {rule.index} on {server.me}"
+        if made.branch != server.backing.spans[rule.index].branch:
+            raise Violation(f"{where} took a push of branch {made.branch}")
+        if made.g is not None and made.g in rule.book.by:
+            raise Violation(f"{where} took range {made.g} twice")
+        if made.g != change.g or w != made.w:
+            raise Violation(f"{where} took push {push.sequence} of {push.worker} as another one than was made")
+        return made
+
+    def on_said(self, server: Server, to: Member, message: Message) -> None:
+        """Nobody may be told of a push that one lost server can take away: what is said stays on its branch."""
+        if isinstance(message, Answers):
+            made = self._made.get((str(to), message.sequence))
+            for index, answer in message.answers.items():
+                if answer == "applied" and made is not None:
+                    last = LastAnswer(to.incarnation, message.sequence, answer)
+                    self._said_last[(index, message.branch, to.index)] = last
+                if answer != "stale" and made is not None and made.g is not None:
+                    self._said.setdefault((index, message.branch), set()).add(made.g)
+        elif isinstance(message, AppliedReport):
+            for g, spans in message.ranges:
+                for index in spans:
+                    self._said.setdefault((index, server.spans[index].branch), set()).add(g)
+
+    def _check_said(self, index: int, span: Span, where: str) -> None:
+        missing = {g for g in self._said.get((index, span.branch), ()) if g not in span.applied}
+        if missing:
+            raise Violation(f"{where} begins term {span.placed} without ranges {sorted(missing)}, said to be in")
+        for (of, branch, worker), last in self._said_last.items():
+            known = span.answers.get(worker)
+            if (of, branch) == (index, span.branch) and (
+                known is None or (known.incarnation, known.sequence) < (last.incarnation, last.sequence)
+            ):
+                raise Violation(f"{where} begins term {span.placed} without push {last} of worker {worker}")
+
     def _stale(self, where: str, g: int, push: Push, staleness: int) -> None:
         """Chief 2: between a worker's pull and its push at most max - 1 ranges are applied, plus those leased at the
         same time, plus those that passed the gate because they were given again."""
@@ -94,7 +144,13 @@ class Oracle:
 
     def on_server(self, server: Server) -> None:
         """After a message: what was published, and whether the books still hold."""
+        for index, span in server.backing.spans.items():
+            self._check_state(index, span, f"the backup of span {index} on {server.me}")
         for index, span in server.spans.items():
+            self._check_state(index, span, f"span {index} on {server.me}")
+            if server.admitted and self._placed.get(id(span)) != span.placed:
+                self._placed[id(span)] = span.placed
+                self._check_said(index, span, f"span {index} on {server.me}")
             seen = (span.line, span.count)
             if self._counts.get(id(span)) == seen:
                 continue
@@ -104,8 +160,18 @@ class Oracle:
             content = (span.p.tobytes(), span.ordinal)
             if self._published.setdefault(key, content)[0] != content[0]:
                 raise Violation(f"span {index}: version {seen} was published with two contents")
-            self._check(span.theta, span.applied.end, self._book(span), f"span {index} on {server.me}")
-            self._check_applied(span, f"span {index} on {server.me}")
+
+    def _check_state(self, index: int, span: Span, where: str) -> None:
+        """A holding, of an owner or its neighbour: what one term placed is the same after the same changes."""
+        key = (index, span.branch, span.placed, span.changes)
+        if self._checked.get(id(span)) != key:
+            self._checked[id(span)] = key
+            self._job.keep_alive.append(span)
+            theta = span.theta.tobytes()
+            if self._states.setdefault(key, theta) != theta:
+                raise Violation(f"{where} is not what its other holding was after {span.changes} changes")
+            self._check(span.theta, span.applied.end, self._book(span), where)
+            self._check_applied(span, where)
 
     @staticmethod
     def _book(span: Span) -> Book:

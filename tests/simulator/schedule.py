@@ -44,6 +44,7 @@ def shape_of(seed: int) -> Shape:
         encoded=draw.random() < 0.06,
         latency=draw.choice(((0.002, 0.02), (0.002, 0.1), (0.01, 0.6))),
         storing=draw.choice(((0.005, 0.1), (0.02, 0.6))),
+        backup=draw.random() < 0.6,
     )
 
 

@@ -51,6 +51,9 @@ class ServerProcess(Process):
         self.run(self.leave, OK, "Stopped")
 
     def _applied(self, rule: TallyRule, w: float) -> Made:
+        following = self.machine.backing.taking
+        if following is not None:
+            return self.job.oracle.on_follow(self.machine, rule, following, w)
         assert self._push is not None
         return self.job.oracle.on_apply(self.machine, rule, *self._push, w)
 
@@ -84,7 +87,9 @@ class ServerProcess(Process):
 
     def _result(self, call: Any, result: Any) -> None:
         now = self.clock.now
-        self.carry_out(self.machine.on_result(call, result, now))
+        effects = self.machine.on_result(call, result, now)
+        self.job.oracle.on_server(self.machine)
+        self.carry_out(effects)
         if self.chief is not None:
             self.carry_out(self.chief.on_result(call, result, now, now))
             self.job.oracle.on_chief(self.chief)
@@ -144,6 +149,7 @@ class ServerProcess(Process):
                 return
             self.job.passes(type(effect).__name__)
             if isinstance(effect, Send):
+                self.job.oracle.on_said(self.machine, effect.to, effect.message)
                 if effect.to == self.me:
                     self._local.append(effect.message)
                 else:

@@ -25,6 +25,7 @@ from deepseek_runtime.protocol.effects import (
 from deepseek_runtime.protocol.files import FileRef, Source
 from deepseek_runtime.protocol.lineage import Base, LineageBroken, Step
 from simulator.clock import Clock, Violation
+from simulator.tally import restored
 
 Trouble = Literal["", "full", "silent", "forgetful"]
 """forgetful: it does what it is asked, and the answer is lost."""
@@ -100,7 +101,7 @@ class Store:
             if part.damaged or part.ref != ref:
                 return Failed("damaged", f"{ref.path} is damaged")
             data = part.data
-            found[span] = replace(data, theta=data.theta.copy(), applied=data.applied.copy())
+            found[span] = restored(replace(data, theta=data.theta.copy(), applied=data.applied.copy()))
         self.read += 1
         return found
 

@@ -6,7 +6,7 @@ theta[row, sample] = -(how often it counted), exactly, less what workers still o
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, cast
 
@@ -145,6 +145,15 @@ def book_of(part: PartData) -> Book | None:
     return cast("Book | None", part.extra.get("book"))
 
 
+def restored(part: PartData) -> PartData:
+    """As a server reads it: what workers owed then is owed for good, for they throw it away."""
+    book = book_of(part)
+    if book is None:
+        return part
+    after = Book(dict(book.by), book.total.copy(), {}, book.all_owed())
+    return replace(part, extra=cast(dict[str, F32], {"book": after}))
+
+
 Applied = Callable[["TallyRule", float], Made]
 """Which push is being applied just now."""
 
@@ -176,7 +185,7 @@ class TallyRule:
     def load(self, arrays: dict[str, F32], scalars: dict[str, float]) -> None:
         book = cast("Book | None", arrays.get("book"))
         if book is not None:
-            self.book = Book(dict(book.by), book.total.copy(), {}, book.all_owed())
+            self.book = book.copy()
 
 
 def span_parts(method: Method, index: int, applied: Applied) -> SpanParts:

@@ -1,4 +1,4 @@
-"""Each trace of protocol.md that needs neither backup nor re-shard, on the real machines."""
+"""Each trace of protocol.md on the real machines."""
 
 import pytest
 

@@ -152,6 +152,8 @@ class JobConfig(Section):
     workers: Positive = 1
     """As the user asked; only for defaults that depend on it, never for who is alive."""
     spans: Positive = 64
+    backup: bool = False
+    """Each span is also held by the next server: one that is lost costs no push. Nothing with a single server."""
     training: Training
     checkpoint: Checkpoint
     timing: Timing = Timing()

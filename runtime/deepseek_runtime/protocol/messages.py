@@ -1,5 +1,5 @@
 """What members say to one another. Plain data; transport/wire.py and encoding.py put it on the wire. What a chief and
-its servers say is in server_orders.py.
+its servers say is in server_orders.py, what servers say to one another in neighbours.py.
 
 The sender is known from the transport (its authenticated identity) and is not repeated in the messages.
 Each message carries the term in which it was sent; those about spans carry the branch too.
@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 from deepseek_runtime.contract.records import TermRecord
 from deepseek_runtime.protocol.files import FileRef
+from deepseek_runtime.protocol.neighbours import Answer, Confirmed, Fetch, Forward, HandOver
 from deepseek_runtime.protocol.server_orders import AppliedReport, Done, Joined, Order, ReportTaken
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 Payload = bytes | memoryview
-Answer = Literal["applied", "duplicate", "stale"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +243,10 @@ Message = (
     | Done
     | AppliedReport
     | ReportTaken
+    | Forward
+    | Confirmed
+    | Fetch
+    | HandOver
 )
 
 ToChief = Hello | Beat | Report | Joined | Done | AppliedReport

@@ -14,6 +14,8 @@ from deepseek_runtime.contract import exit_codes
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import TermRecord
 from deepseek_runtime.protocol import term as terms
+from deepseek_runtime.protocol.choosing import Holdings as Held
+from deepseek_runtime.protocol.choosing import origins
 from deepseek_runtime.protocol.effects import (
     Call,
     Effect,
@@ -79,10 +81,11 @@ class Opening:
         )
         self._record = record
         self._servers = terms.servers(record)
+        self._named = terms.named(record)
         self._settings = settings
         self._orders = orders
         self._workers = workers
-        self._held: dict[int, SpanState] = {}
+        self._held = Held()
         self._known: tuple[Mapping[str, Any], int, FileRef | None] | None = None
         self._skip: set[tuple[int, int]] = set()
         self._retry: tuple[float, Call] | None = None
@@ -102,15 +105,11 @@ class Opening:
     # --- what is there ----------------------------------------------------------------------------------------------
 
     def start(self, now: float) -> list[Effect]:
-        """Terms 4: the named servers, and nobody else, are asked what they hold."""
-        return self._orders.to_all(self._servers, Holdings(), self._on_holdings, now)
+        """Terms 4: the named servers and sources, and nobody else, are asked what they hold."""
+        return self._orders.to_all(self._named, Holdings(), self._on_holdings, now)
 
     def _on_holdings(self, done: dict[Member, Done], now: float) -> list[Effect]:
-        for answer in done.values():
-            for span, state in answer.spans.items():
-                best = self._held.get(span)
-                if best is None or (state.branch, state.placed) > (best.branch, best.placed):
-                    self._held[span] = state
+        self._held = Held.of(done)
         return self.decide()
 
     def decide(self) -> list[Effect]:
@@ -119,16 +118,13 @@ class Opening:
         return [ReadTerm("open")]
 
     def continues(self, spans: int) -> int | None:
-        """Terms 4: every span there, on one branch: the highest term among them. Otherwise None: restore.
-
-        Without a hand-over between servers, each span must already be where the term wants it.
-        """
-        if self._record.restore or len(self._held) < spans or not self._held:
+        """Terms 4: every span there, on one branch: the highest term among them. Otherwise None: restore."""
+        taken = [holding.state for holding in self._held.newest().values()]
+        if self._record.restore or len(taken) < spans or not taken:
             return None
-        branches = {state.branch for state in self._held.values()}
-        if len(branches) > 1:
+        if len({state.branch for state in taken}) > 1:
             return None
-        return max(state.placed for state in self._held.values())
+        return max(state.placed for state in taken)
 
     def on_result(self, call: Call, result: Any, now: float) -> list[Effect]:
         if isinstance(call, ReadTerm):
@@ -196,7 +192,7 @@ class Opening:
         going_on = self.continues(len(space.spans))
         source = None if going_on is not None else found.source
         self._source = source
-        branch = next(iter(self._held.values())).branch if source is None else self.number
+        branch = next(iter(self._held.newest().values())).state.branch if source is None else self.number
         restored = None
         if source is not None and not found.foreign:
             restored = (source.term, source.step)
@@ -221,13 +217,21 @@ class Opening:
         assert self._opened is not None
         count = len(self._opened.space.spans)
         bodies: dict[Member, OrderBody] = {}
-        for server in self._servers:
-            spans = terms.hosted(self._record, server, count)
+        for server in self._named:
+            spans, backups = terms.hosted(self._record, server, count), self.backups(server, count)
+            both = (*spans, *backups)
             part = None
             if source is not None:
-                part = replace(source, parts={span: source.parts[span] for span in spans})
-            bodies[server] = Place(branch, space, spans, part, self._opened.samples)
+                part = replace(source, parts={span: source.parts[span] for span in both})
+            from_others = origins(self._record, server, both, self._held) if source is None else {}
+            bodies[server] = Place(
+                branch, space, spans, part, self._opened.samples, backups, from_others, self._settings.backup
+            )
         return self._orders.give(bodies, self._on_foreign if foreign else self._on_placed, now)
+
+    def backups(self, server: Member, count: int) -> tuple[int, ...]:
+        """Terms 3: every span **and its backup** is made ready."""
+        return terms.backed_up(self._record, server, count) if self._settings.backup else ()
 
     def _on_placed(self, done: dict[Member, Done], now: float) -> list[Effect]:
         broken = [answer for answer in done.values() if answer.error]
@@ -355,7 +359,7 @@ class Opening:
 
     def _drop(self, now: float) -> list[Effect]:
         self.phase = "placing"
-        return self._orders.to_all(self._servers, Drop(), self._on_dropped, now)
+        return self._orders.to_all(self._named, Drop(), self._on_dropped, now)
 
     def _on_dropped(self, done: dict[Member, Done], now: float) -> list[Effect]:
         return self._orders.to_all(self._servers, Admit(), self._on_admitted, now)

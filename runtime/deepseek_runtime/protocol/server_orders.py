@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol.applied import AppliedSet
 from deepseek_runtime.protocol.files import FileRef, Source
 
@@ -30,7 +31,7 @@ class Receive:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Order: make ready these spans, from a checkpoint (source) or from what you hold (None). Not yet yours."""
+    """Order: make ready these spans, from a checkpoint (source) or from what servers hold (None). Not yet yours."""
 
     branch: int
     space: Mapping[str, Any]
@@ -38,6 +39,12 @@ class Place:
     source: Source | None
     samples: int
     """Length of the data set: what the schedule follows from."""
+    backups: tuple[int, ...] = ()
+    """Spans of the server before this one."""
+    origins: Mapping[int, Member] = field(default_factory=dict)
+    """By span: who has its newest state, for those that are not, or not as new, with this server."""
+    forwards: bool = False
+    """Whether its own spans have backups: every change goes to the neighbour too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,10 @@ class SpanState:
     """The term that placed it where it is."""
     applied: AppliedSet
     skipped: frozenset[int]
+    changes: int = 0
+    """How often it changed on its branch: of two holdings that one term placed, the greater has all of the other."""
+    backup: bool = False
+    """Held for the server before."""
 
 
 @dataclass(frozen=True, slots=True)

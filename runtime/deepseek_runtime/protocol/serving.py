@@ -4,14 +4,15 @@ One term at a time. A server follows the newest term it has seen and never a low
 what it holds of older terms it keeps until the chief says drop.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from deepseek_runtime.compression import PayloadError
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import TermRecord
+from deepseek_runtime.protocol import telling
 from deepseek_runtime.protocol import term as terms
+from deepseek_runtime.protocol.backing import Backing
 from deepseek_runtime.protocol.effects import (
     Call,
     Effect,
@@ -19,13 +20,12 @@ from deepseek_runtime.protocol.effects import (
     LoadParts,
     LogPush,
     Note,
-    PartData,
     Send,
     WriteParts,
 )
 from deepseek_runtime.protocol.files import FileRef
+from deepseek_runtime.protocol.forwarding import Forwarding
 from deepseek_runtime.protocol.messages import (
-    Answer,
     Answers,
     InitialPart,
     Message,
@@ -36,6 +36,8 @@ from deepseek_runtime.protocol.messages import (
     Update,
     Version,
 )
+from deepseek_runtime.protocol.neighbours import Answer, Confirmed, Fetch, Forward, HandOver, ToNeighbour
+from deepseek_runtime.protocol.placing import BuildParts, Placing, Ready
 from deepseek_runtime.protocol.receiving import Receiving
 from deepseek_runtime.protocol.reporting import Reports
 from deepseek_runtime.protocol.server_orders import (
@@ -53,13 +55,9 @@ from deepseek_runtime.protocol.server_orders import (
     ReportTaken,
     Save,
     Skip,
-    SpanState,
 )
-from deepseek_runtime.protocol.span import Span, SpanParts
+from deepseek_runtime.protocol.span import Span
 from deepseek_runtime.space import Space
-
-BuildParts = Callable[[Space, int, int], SpanParts]
-"""(space, span, length of the data set)"""
 
 
 class Server:
@@ -74,8 +72,14 @@ class Server:
         self._wire_before = 0
         self._build = build
         self._resend = resend
-        self._staged: dict[int, Span] = {}
+        self.backing = Backing(self._backed_up)
+        self._forwarding = Forwarding(resend)
+        self._placing: Placing | None = None
+        self._ready = Ready()
         """What Place made ready; holds nothing until the base of the term is stored and the chief says Drop."""
+        self._settled = False
+        """Dropped: what it holds is this term's."""
+        self._log: list[Effect] = []
         self._ended: set[int] = set()
         self._joined = True
         self._joined_at = 0.0
@@ -105,8 +109,9 @@ class Server:
         self._working.clear()
         self._reports.forget()
         self._receiving = Receiving(record.number)
-        self._staged = {}
-        self._joined = self.me not in terms.servers(record)
+        self._placing, self._ready, self._settled = None, Ready(), False
+        self._forwarding.stop()
+        self._joined = self.me not in terms.named(record)
         return [] if self._joined else self._join(now)
 
     def _join(self, now: float) -> list[Effect]:
@@ -131,14 +136,55 @@ class Server:
             if not self.admitted:
                 return []
             return self._on_push(sender, message, now) if isinstance(message, Push) else self._on_pull(sender, message)
+        if isinstance(message, Forward | Confirmed | Fetch | HandOver):
+            return self._on_neighbour(sender, message, now)
         if isinstance(message, Order) and message.term == self.number and sender == terms.chief(self.record):
-            return self._on_order(message)
+            return self._on_order(message, now)
         if isinstance(message, Order) and message.term > self.number:
             # Etcd has not told us yet: whoever speaks in an older term is told of the newer one.
             return [Send(sender, Joined(self.number))]
         if isinstance(message, ReportTaken) and message.term == self.number:
             self._reports.taken(message.number)
         return []
+
+    def _on_neighbour(self, sender: Member, message: ToNeighbour, now: float) -> list[Effect]:
+        """What servers say to one another, of the present term only."""
+        assert self.record is not None
+        if message.term != self.number:
+            return [Send(sender, NewTerm(self.record))] if message.term < self.number else []
+        if isinstance(message, Confirmed):
+            return self._told(self._forwarding.on_confirmed(sender, message), now)
+        if isinstance(message, Fetch):
+            span = self._holdings().get(message.span)
+            return [Send(sender, span.hand_over(self.number))] if span is not None and not self._settled else []
+        if isinstance(message, HandOver):
+            if self._placing is None:
+                return []
+            return [*self._placing.take(sender, message, now), *self._maybe_placed(now)]
+        if not self._settled or terms.neighbour(self.record, sender) != self.me:
+            return []
+        confirmed = self.backing.take(message)
+        log, self._log = self._log, []
+        return [*log, Send(sender, confirmed)]
+
+    def _backed_up(self, change: Forward, spans: tuple[Span, ...]) -> None:
+        """The neighbour writes down what it took: its owner's journal may be lost with it."""
+        if change.push is not None and change.g is not None:
+            push = change.push
+            self._log.append(LogPush(telling.log_line(self.number, push.worker, push.sequence, change.g, spans)))
+
+    def _say(self, effects: list[Effect], now: float) -> list[Effect]:
+        """Server 6: once the neighbour has what was applied before."""
+        return self._told(self._forwarding.say(effects), now)
+
+    def _told(self, effects: list[Effect], now: float) -> list[Effect]:
+        for effect in effects:
+            if isinstance(effect, Send) and isinstance(effect.message, AppliedReport):
+                self._reports.told(effect.message, now)
+        return effects
+
+    def _holdings(self) -> dict[int, Span]:
+        return {**self.backing.spans, **self.spans}
 
     def is_current(self, push: Push) -> bool:
         """Server 1: of this term, and not ended as far as this server knows. A residual needs no lease."""
@@ -162,58 +208,33 @@ class Server:
                 continue
             if changed:
                 applied.append(index)
-        if applied and push.lease is not None:
-            effects.append(LogPush(self._log_line(sender, push, applied)))
+        said: list[Effect] = []
         if applied:
-            effects += self._report(sender, push, applied, now)
+            effects += self._applied(sender, push, applied, now)
+            said.append(self._report(sender, push, applied))
         if answers:
-            effects.append(Send(sender, Answers(self.number, push.branch, push.sequence, answers)))
-        return effects
+            said.append(Send(sender, Answers(self.number, push.branch, push.sequence, answers)))
+        return [*effects, *self._say(said, now)] if said else effects
+
+    def _applied(self, sender: Member, push: Push, applied: list[int], now: float) -> list[Effect]:
+        """Written down, and forwarded to the neighbour."""
+        spans = [self.spans[index] for index in applied]
+        effects: list[Effect] = []
+        if push.lease is not None:
+            effects.append(LogPush(telling.log_line(self.number, sender, push.sequence, push.lease.g, spans)))
+        return [*effects, *self._forwarding.forward(telling.forward_push(self.number, sender, push, spans), now)]
 
     @staticmethod
     def same_branch(span: Span, branch: int) -> bool:
         """Different branches must not be mixed."""
         return span.branch == branch
 
-    def _log_line(self, sender: Member, push: Push, applied: list[int]) -> dict[str, Any]:
-        assert push.lease is not None
-        return {
-            "g": push.lease.g,
-            "worker": str(sender),
-            "sequence": push.sequence,
-            "term": self.number,
-            "spans": [[index, self.spans[index].line, self.spans[index].ordinal] for index in applied],
-        }
-
-    def _report(self, sender: Member, push: Push, applied: list[int], now: float) -> list[Effect]:
+    def _report(self, sender: Member, push: Push, applied: list[int]) -> Effect:
         """Server 5: each applied (range, span), repeated until acknowledged."""
         assert self.record is not None
-        ranges: tuple[tuple[int, tuple[int, ...]], ...] = ()
-        if push.lease is not None:
-            ranges = ((push.lease.g, tuple(applied)),)
-        pushes: tuple[dict[str, Any], ...] = ()
-        if push.lease is not None and push.stats and 0 in applied:
-            pushes = ({"g": push.lease.g, "worker": str(sender), "samples": push.samples, **push.stats},)
-        report = AppliedReport(
-            self.number,
-            self._reports.next_number(),
-            ranges,
-            pushes,
-            self.wire_bytes - self._wire_before,
-            self._residuals(),
-            sum(span.pushed for span in self.spans.values()),
-        )
-        self._reports.told(report, now)
-        return [Send(terms.chief(self.record), report)]
-
-    def _residuals(self) -> dict[str, float]:
-        """Sum of |e| over the spans here, by worker; "" is what is lost for good."""
-        sums: dict[str, float] = {"": 0.0}
-        for span in self.spans.values():
-            sums[""] += span.lost
-            for worker, value in span.residuals.items():
-                sums[worker] = sums.get(worker, 0.0) + value
-        return sums
+        number, wire = self._reports.next_number(), self.wire_bytes - self._wire_before
+        report = telling.report(self.number, number, sender, push, applied, self.spans, wire)
+        return Send(terms.chief(self.record), report)
 
     def _on_pull(self, sender: Member, pull: Pull) -> list[Effect]:
         assert self.record is not None
@@ -231,91 +252,125 @@ class Server:
 
     # --- orders -----------------------------------------------------------------------------------------------------
 
-    def _on_order(self, order: Order) -> list[Effect]:
+    def _on_order(self, order: Order, now: float) -> list[Effect]:
         assert self.record is not None
         self._joined = True
         chief = terms.chief(self.record)
         if order.id in self._done:
-            return [Send(chief, self._done[order.id])]
+            again: list[Effect] = [Send(chief, self._done[order.id])]
+            return self._say(again, now) if self.admitted else again
         if order.id in self._working:
             return []
         body = order.body
         if isinstance(body, Receive):
-            return self._begin_receiving(order, body)
-        if isinstance(body, Place) and body.source is not None:
-            self._working[order.id] = order
-            if not body.spans:
-                return self._placed(order, body, {})
-            return [LoadParts(order.id, self.number, body.source, body.spans)]
+            return self._begin_receiving(order, body, now)
+        if isinstance(body, Place):
+            return self._place(order, body, now)
         if isinstance(body, Save):
             self._working[order.id] = order
             # Before it is admitted only a restoreFrom is saved: what Place made ready.
-            spans = self.spans if self.admitted else self._staged
+            spans = self.spans if self.admitted else self._ready.own
             parts = tuple(span.snapshot() for span in spans.values())
-            return [WriteParts(order.id, self.number, body.step, parts)]
-        return self._finish(Done(self.number, order.id), self._do(body))
+            # A checkpoint says that pushes are in, too.
+            write: list[Effect] = [WriteParts(order.id, self.number, body.step, parts)]
+            return self._say(write, now) if self.admitted else write
+        effects: list[Effect] = []
+        if isinstance(body, Drop):
+            effects += self._drop()
+        elif isinstance(body, Admit):
+            self.admitted = True
+            effects += self._forwarding.go_on(now)
+        elif isinstance(body, Skip):
+            effects += self._skip(body, now)
+        return [*effects, *self._finish(Done(self.number, order.id), self._do(body), now)]
+
+    def _drop(self) -> list[Effect]:
+        """Terms 3: what was made ready is what this server holds; older holdings go."""
+        assert self.record is not None
+        ready, self._placing, self._settled = self._ready, None, True
+        kept = {index for index, span in ready.own.items() if self.spans.get(index) is span}
+        self.spans = ready.own
+        moved = [span for span in self.spans.values() if not span.serving]
+        for span in self.spans.values():
+            span.closed = False
+            self.place(span)
+        for span in moved:
+            span.begin_line(self.number)
+        for span in ready.backups.values():
+            span.stop_serving()
+            self.place(span)
+        self.backing.hold(ready.backups)
+        neighbour = terms.neighbour(self.record, self.me) if ready.forwards else None
+        self._forwarding.begin(self.number, neighbour, kept)
+        if not moved:
+            return []
+        return [LogPush(telling.continued_line(self.number, moved))]
+
+    def place(self, span: Span) -> None:
+        """A term that only continues has placed it too: the next one's base must name that, not its forerunner."""
+        span.placed = self.number
+
+    def _skip(self, body: Skip, now: float) -> list[Effect]:
+        """Server 4: a skip enters the applied set like a push, and the neighbour's."""
+        changed = [self.spans[index] for index in body.spans if index in self.spans and self.spans[index].skip(body.g)]
+        if not changed:
+            return []
+        numbers = {span.index: span.changes for span in changed}
+        return self._forwarding.forward(Forward(self.number, changed[0].branch, numbers, body.g, None), now)
 
     def _do(self, body: object) -> dict[str, Any]:
         """The orders that are done at once; what Done says of them."""
-        if isinstance(body, Place):
-            missing = [index for index in body.spans if index not in self.spans]
-            self._staged = {index: self.spans[index] for index in body.spans if index in self.spans}
-            return {"error": f"spans {missing} are not here", "error_kind": "missing"} if missing else {}
-        if isinstance(body, Drop):
-            self.spans = self._staged
-            for span in self.spans.values():
-                span.closed = False
-                # A term that only continues has placed them too: the next one's base must name it, not its forerunner.
-                span.placed = self.number
-        elif isinstance(body, Admit):
-            self.admitted = True
-            return {"spans": self._states()}
-        elif isinstance(body, Holdings):
-            return {"spans": self._states()}
-        elif isinstance(body, EndLease):
+        if isinstance(body, Admit):
+            return {"spans": telling.states(self.spans)}
+        if isinstance(body, Holdings):
+            return {"spans": {**telling.states(self.backing.spans, True), **telling.states(self.spans)}}
+        if isinstance(body, EndLease):
             self._ended.add(body.number)
             return {"having": tuple(index for index, span in self.spans.items() if span.has(body.g))}
-        elif isinstance(body, Skip):
-            for index in body.spans:
-                if index in self.spans:
-                    self.spans[index].skip(body.g)
-        elif isinstance(body, Close):
+        if isinstance(body, Close):
             for span in self.spans.values():
                 span.closed = True
                 span.publish_dense()
         return {}
 
-    def _finish(self, done: Done, more: dict[str, Any]) -> list[Effect]:
+    def _finish(self, done: Done, more: dict[str, Any], now: float) -> list[Effect]:
         assert self.record is not None
         done = replace(done, **more)
         self._done[done.id] = done
         self._working.pop(done.id, None)
-        return [Send(terms.chief(self.record), done)]
+        said: list[Effect] = [Send(terms.chief(self.record), done)]
+        return self._say(said, now) if self.admitted else said
 
-    def _states(self) -> dict[int, SpanState]:
-        return {
-            index: SpanState(span.branch, span.placed, span.applied.copy(), frozenset(span.skipped))
-            for index, span in self.spans.items()
-        }
+    def _place(self, order: Order, body: Place, now: float) -> list[Effect]:
+        self._placing = placing = Placing(order.id, self.number, body, self._build, self._resend)
+        self._working[order.id] = order
+        if body.source is not None:
+            if not placing.wanted:
+                return self._placed(order, placing.from_store({}), now)
+            return [LoadParts(order.id, self.number, body.source, placing.wanted)]
+        missing = placing.missing(self._holdings())
+        if missing:
+            error = {"error": f"spans {missing} are not here", "error_kind": "missing"}
+            return self._finish(Done(self.number, order.id), error, now)
+        return [*placing.ask(now), *self._maybe_placed(now)]
 
-    def _placed(self, order: Order, body: Place, parts: dict[int, PartData]) -> list[Effect]:
-        assert body.source is not None
-        space = Space.from_json(body.space)
-        self._staged = {
-            index: Span.restored(
-                part, self._build(space, index, body.samples), body.branch, self.number, body.source.weights_only
-            )
-            for index, part in parts.items()
-        }
-        return self._finish(Done(self.number, order.id), {})
+    def _maybe_placed(self, now: float) -> list[Effect]:
+        placing = self._placing
+        if placing is None or not placing.complete or placing.order not in self._working:
+            return []
+        return self._placed(self._working[placing.order], placing.from_servers(self._holdings()), now)
 
-    def _begin_receiving(self, order: Order, body: Receive) -> list[Effect]:
+    def _placed(self, order: Order, ready: Ready, now: float) -> list[Effect]:
+        self._ready = ready
+        return self._finish(Done(self.number, order.id), {}, now)
+
+    def _begin_receiving(self, order: Order, body: Receive, now: float) -> list[Effect]:
         assert self.record is not None
         spans = terms.hosted(self.record, self.me, len(Space.from_json(body.space).spans))
         if not self._receiving.begin(order.id, body.number, spans):
             return []
         self._working[order.id] = order
-        return [] if spans else self._finish(Done(self.number, order.id), {})
+        return [] if spans else self._finish(Done(self.number, order.id), {}, now)
 
     # --- results and time -------------------------------------------------------------------------------------------
 
@@ -326,13 +381,15 @@ class Server:
             return []
         order = self._working[call.order]
         if isinstance(result, Failed):
-            return self._finish(Done(self.number, order.id), {"error": result.text, "error_kind": result.kind})
+            return self._finish(Done(self.number, order.id), {"error": result.text, "error_kind": result.kind}, now)
         if isinstance(order.body, Place):
-            return self._placed(order, order.body, result)
+            if self._placing is None or self._placing.order != order.id:
+                return []
+            return self._placed(order, self._placing.from_store(result), now)
         if isinstance(order.body, Receive) and not self._receiving.wants(order.id):
             return []
         files: dict[int, FileRef] = result
-        return self._finish(Done(self.number, order.id), {"files": files})
+        return self._finish(Done(self.number, order.id), {"files": files}, now)
 
     def on_tick(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -340,5 +397,8 @@ class Server:
             return effects
         if not self._joined and now - self._joined_at >= self._resend:
             effects += self._join(now)
+        if self._placing is not None:
+            effects += self._placing.ask(now)
+        effects += self._forwarding.due(now)
         chief = terms.chief(self.record)
         return [*effects, *(Send(chief, report) for report in self._reports.due(now))]

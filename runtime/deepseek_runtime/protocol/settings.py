@@ -17,6 +17,8 @@ class Settings:
     checkpoint_every: int = 1000
     evaluate_every: int = 0
     timing: Timing = Timing()
+    backup: bool = False
+    """Each span is also held by its server's neighbour."""
 
 
 def settings_of(config: JobConfig) -> Settings:
@@ -37,4 +39,5 @@ def settings_of(config: JobConfig) -> Settings:
         checkpoint_every=config.checkpoint.every_steps,
         evaluate_every=training.evaluation.every_steps,
         timing=config.timing,
+        backup=config.backup,
     )

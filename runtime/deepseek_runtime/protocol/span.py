@@ -1,7 +1,9 @@
-"""One span as its owner holds it: weights theta, published copy p, log, applied set, last answers.
+"""One span as its owner holds it, or its owner's neighbour: weights theta, applied set, last answers; with the owner
+also published copy p and log.
 
 A span is a state machine of its own: it applies each range once, whoever sends it and however often, and
-remembers its last answer to each worker (protocol.md, Server 1 to 4).
+remembers its last answer to each worker (protocol.md, Server 1 to 4). Its changes are numbered, so that a backup takes
+each once and in order.
 """
 
 from collections import deque
@@ -15,18 +17,12 @@ from deepseek_runtime.compression import PayloadError, SpanCodec
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol.applied import AppliedSet
 from deepseek_runtime.protocol.effects import PartData
-from deepseek_runtime.protocol.messages import Answer, Payload, Push, Update, Version
+from deepseek_runtime.protocol.messages import Payload, Push, Update, Version
+from deepseek_runtime.protocol.neighbours import Answer, HandOver, LastAnswer, PushChange
 from deepseek_runtime.rules import Rule
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class LastAnswer:
-    incarnation: int
-    sequence: int
-    answer: Answer
 
 
 @dataclass(slots=True)
@@ -42,7 +38,7 @@ class SpanParts:
 
 @dataclass(slots=True)
 class Span:
-    """Created by `restored` or by hand in tests. All vectors are float32 of the span's length."""
+    """Created by `restored`, `handed_over`, or by hand in tests. All vectors are float32 of the span's length."""
 
     index: int
     parts: SpanParts
@@ -55,11 +51,15 @@ class Span:
     skipped: set[int] = field(default_factory=set)
     integers: I64 | None = None
     ordinal: int = 0
+    changes: int = 0
+    """How often it changed on its branch: pushes of ranges and residuals, skips."""
     lost: float = 0.0
     """Sum of |e| of workers that will never be sent."""
     residuals: dict[str, float] = field(default_factory=dict)
     pushed: float = 0.0
     closed: bool = False
+    serving: bool = True
+    """Published: with its owner. A backup has neither p nor log."""
     count: int = 0
     p: F32 = field(init=False)
     answers: dict[int, LastAnswer] = field(default_factory=dict)
@@ -68,13 +68,40 @@ class Span:
     _scratch: F32 = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.serving:
+            self.begin_line(self.line)
+        else:
+            self.stop_serving()
+
+    def begin_line(self, term: int) -> None:
+        """A new line, with p = theta: the span came from elsewhere, or a backup has become the owner's (3)."""
+        self.serving = True
+        self.line, self.count = term, 0
         self.p = self.theta.copy()
         self._scratch = np.empty_like(self.theta)
+        self._log.clear()
+        self._log_bytes = 0
+
+    def stop_serving(self) -> None:
+        """It is a backup from now on."""
+        self.serving = False
+        self.line = self.count = 0
+        self.p = self._scratch = np.empty(0, np.float32)
+        self._log.clear()
+        self._log_bytes = 0
 
     @classmethod
-    def restored(cls, part: PartData, parts: SpanParts, branch: int, term: int, weights_only: bool = False) -> "Span":
+    def restored(
+        cls,
+        part: PartData,
+        parts: SpanParts,
+        branch: int,
+        term: int,
+        weights_only: bool = False,
+        serving: bool = True,
+    ) -> "Span":
         """From a checkpoint: p = theta, a new line; residuals of that time are lost (protocol.md, Terms 4)."""
-        span = cls(part.span, parts, part.theta, branch, term, term)
+        span = cls(part.span, parts, part.theta, branch, term, term, serving=serving)
         span.integers = part.integers
         if not weights_only:
             span.applied = part.applied.copy()
@@ -83,6 +110,42 @@ class Span:
             span.pushed = part.pushed
             parts.rule.load(part.extra, part.extra_scalars)
         return span
+
+    @classmethod
+    def handed_over(cls, state: HandOver, parts: SpanParts, placed: int) -> "Span":
+        """As another server held it; not published yet. Workers go on with what they owe it."""
+        theta = np.array(state.theta, np.float32)
+        span = cls(state.span, parts, theta, state.branch, placed, 0, serving=False)
+        span.applied = state.applied.copy()
+        span.skipped = set(state.skipped)
+        span.integers = None if state.integers is None else np.array(state.integers, np.int64)
+        span.ordinal, span.changes = state.ordinal, state.changes
+        span.lost, span.pushed = state.lost, state.pushed
+        span.residuals = dict(state.residuals)
+        span.answers = dict(state.answers)
+        parts.rule.load(dict(state.extra), dict(state.extra_scalars))
+        return span
+
+    def hand_over(self, term: int) -> HandOver:
+        """All that `handed_over` needs; what changes later does not change it."""
+        extra, scalars = self.parts.rule.state()
+        return HandOver(
+            term,
+            self.index,
+            self.branch,
+            self.theta.copy(),
+            self.applied.copy(),
+            frozenset(self.skipped),
+            self.ordinal,
+            self.changes,
+            self.lost,
+            dict(self.residuals),
+            self.pushed,
+            dict(self.answers),
+            None if self.integers is None else self.integers.copy(),
+            extra,
+            scalars,
+        )
 
     # --- pushes -----------------------------------------------------------------------------------------------------
 
@@ -127,23 +190,39 @@ class Span:
 
     def apply(self, worker: Member, push: Push) -> None:
         """Server 2, then 3: theta changes by the rule, once, and the change is published."""
-        payload = push.parts[self.index]
-        g = push.lease.g if push.lease is not None else -1
-        self.parts.rule.apply(self.theta, payload, push.w, self.parts.lr(max(g, 0)), residual=g < 0)
-        if push.lease is not None:
+        self._take(worker, push.lease.g if push.lease is not None else None, push)
+        self.publish()
+
+    def _take(self, worker: Member, g: int | None, push: Push | PushChange) -> None:
+        """Everything that an owner and its neighbour do alike."""
+        lr = self.parts.lr(g if g is not None else 0)
+        self.parts.rule.apply(self.theta, push.parts[self.index], push.w, lr, residual=g is None)
+        if g is not None:
             self.applied.add(g)
             self.ordinal += 1
         if push.integers is not None and self.integers is not None:
             np.maximum(self.integers, push.integers, out=self.integers)
         self.residuals[str(worker)] = push.residuals.get(self.index, 0.0)
         self.pushed += push.magnitudes.get(self.index, 0.0)
-        self.publish()
+        self.changes += 1
 
-    def skip(self, g: int) -> None:
-        """Server 4: a skip enters the applied set like a push."""
-        if g not in self.applied:
-            self.applied.add(g)
-            self.skipped.add(g)
+    def skip(self, g: int) -> bool:
+        """Server 4: a skip enters the applied set like a push. False: it is there."""
+        if g in self.applied:
+            return False
+        self.applied.add(g)
+        self.skipped.add(g)
+        self.changes += 1
+        return True
+
+    def follow(self, g: int | None, push: PushChange | None) -> None:
+        """A backup takes what its owner has applied, and was the first to answer (Server 6)."""
+        if push is None:
+            assert g is not None
+            self.skip(g)
+            return
+        self._take(push.worker, g, push)
+        self.answers[push.worker.index] = LastAnswer(push.worker.incarnation, push.sequence, "applied")
 
     # --- the published copy -----------------------------------------------------------------------------------------
 

@@ -13,6 +13,32 @@ def servers(record: TermRecord) -> tuple[Member, ...]:
     return tuple(member(seat) for seat in record.servers)
 
 
+def sources(record: TermRecord) -> tuple[Member, ...]:
+    """Members that leave with this term and may hold spans."""
+    return tuple(member(seat) for seat in record.sources)
+
+
+def named(record: TermRecord) -> tuple[Member, ...]:
+    """Whoever must confirm before the term opens (Terms 3)."""
+    return servers(record) + sources(record)
+
+
+def neighbour(record: TermRecord, server: Member) -> Member | None:
+    """Who holds this server's backups: the next by index, cyclic; None: it is the only one."""
+    members = servers(record)
+    if server not in members or len(members) < 2:
+        return None
+    return members[(members.index(server) + 1) % len(members)]
+
+
+def backed_up(record: TermRecord, server: Member, spans: int) -> tuple[int, ...]:
+    """The spans (of `spans` in all) whose backups `server` holds: those of the server before it."""
+    members = servers(record)
+    if server not in members or len(members) < 2:
+        return ()
+    return hosted(record, members[members.index(server) - 1], spans)
+
+
 def chief(record: TermRecord) -> Member:
     """Server 0 of the term."""
     return member(record.servers[0])
@@ -32,4 +58,4 @@ def hosted(record: TermRecord, server: Member, spans: int) -> tuple[int, ...]:
 
 
 def address(record: TermRecord, server: Member) -> str:
-    return next(seat.address for seat in record.servers if member(seat) == server)
+    return next(seat.address for seat in record.servers + record.sources if member(seat) == server)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from simulator import schedule
-from simulator.mutations import chief, opening, operating, servers, worker
+from simulator.mutations import backup, chief, opening, operating, servers, worker
 from simulator.mutations.mutation import Mutation
 from simulator.traces import TRACES
 
@@ -20,6 +20,7 @@ MUTATIONS: dict[str, Mutation] = {
     **chief.MUTATIONS,
     **opening.MUTATIONS,
     **operating.MUTATIONS,
+    **backup.MUTATIONS,
 }
 
 

@@ -17,9 +17,10 @@ def _decides_at_once(original: Any) -> Any:
 
 def _any_branch(original: Any) -> Any:
     def continues(self: Opening, spans: int) -> int | None:
-        if self._record.restore or len(self._held) < spans:
+        taken = self._held.newest().values()
+        if self._record.restore or len(taken) < spans:
             return None
-        return max(state.placed for state in self._held.values())
+        return max(one.state.placed for one in taken)
 
     return continues
 

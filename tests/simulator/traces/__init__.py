@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from simulator.traces import answers, checkpoints, ending, terms
+from simulator.traces import answers, backup, checkpoints, ending, reshard, terms
 
 TRACES: dict[str, Callable[[], None]] = {
     trace.__name__.removeprefix("trace_"): trace
-    for part in (answers, terms, checkpoints, ending)
+    for part in (answers, terms, checkpoints, ending, backup, reshard)
     for trace in part.TRACES
 }

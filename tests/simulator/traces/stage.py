@@ -15,7 +15,7 @@ from simulator.servers import ServerProcess
 from simulator.tally import book_of
 from simulator.workers import WorkerProcess
 
-S0, S1 = Member("server", 0, 0), Member("server", 1, 0)
+S0, S1, S2 = (Member("server", index, 0) for index in range(3))
 W0, W1 = Member("worker", 0, 0), Member("worker", 1, 0)
 
 
@@ -35,7 +35,7 @@ def stage(seed: int = 1, trace: bool = False, **shape: Any) -> Job:
 
 def opened(job: Job, *servers: Member, restore: bool = False, within: float = 30.0) -> Chief:
     """Raises the next term with these servers and waits until it is open."""
-    job.raise_term(*(servers or (S0, S1)[: job.shape.servers]), restore=restore)
+    job.raise_term(*(servers or (S0, S1, S2)[: job.shape.servers]), restore=restore)
     term = job.etcd.term
     assert term is not None
     job.run_until(lambda: chief_of(job, term.number) is not None, within)

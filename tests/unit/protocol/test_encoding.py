@@ -6,8 +6,9 @@ import msgpack
 import numpy as np
 import pytest
 
+from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import ServerSeat, TermRecord
-from deepseek_runtime.protocol import encoding, files, messages, server_orders
+from deepseek_runtime.protocol import encoding, files, messages, neighbours, server_orders
 from deepseek_runtime.protocol.applied import AppliedSet
 from deepseek_runtime.transport.wire import Message as WireMessage
 
@@ -15,6 +16,7 @@ LEASE = messages.Lease(2, 7, 41, 40, 0.5)
 FILE = files.FileRef("t1/step-0/span-0.safetensors", "ab", 12)
 STATE = server_orders.SpanState(1, 2, AppliedSet.of([0, 1, 5]), frozenset({1}))
 RECORD = TermRecord(number=3, servers=(ServerSeat(index=0, incarnation=1, address="tcp://127.0.0.1:1"),))
+CHANGE = neighbours.PushChange(Member("worker", 1, 2), 12, 0.5, {0: b"abc", 3: b""}, {0: 0.5}, {0: 1.0}, None)
 EXAMPLES: list[messages.Message] = [
     messages.Hello(1, 0, 10, "ff", LEASE),
     messages.Beat(1, True, 4),
@@ -39,6 +41,17 @@ EXAMPLES: list[messages.Message] = [
     server_orders.Done(1, 1, {0: STATE}, (1, 2), {0: FILE}),
     server_orders.AppliedReport(1, 9, ((4, (0, 1)),), ({"g": 4},), 100, {"": 0.0}, 1.0),
     server_orders.ReportTaken(1, 9),
+    neighbours.Forward(2, 1, {0: 7, 3: 9}, 41, CHANGE),
+    neighbours.Forward(2, 1, {0: 8}, 42, None),
+    neighbours.Confirmed(2, {0: 7, 3: 8}),
+    neighbours.Fetch(2, 3),
+    neighbours.HandOver(
+        *(2, 3, 1, np.arange(3, dtype=np.float32), AppliedSet.of([0, 4]), frozenset({4}), 5, 9, 0.5, {"": 1.0}, 2.0),
+        {1: neighbours.LastAnswer(0, 12, "applied")},
+        np.array([3], np.int64),
+        {"momentum": np.arange(2, dtype=np.float32)},
+        {"turn": 0.5},
+    ),
 ]
 
 

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from deepseek_runtime.protocol import files, messages, server_orders
+from deepseek_runtime.contract.names import Member
+from deepseek_runtime.protocol import files, messages, neighbours, server_orders
 
 PAGE = Path(__file__).parents[3] / "docs" / "formats" / "messages.md"
 RECORDS = (
@@ -13,6 +14,9 @@ RECORDS = (
     messages.Version,
     messages.Update,
     server_orders.SpanState,
+    neighbours.PushChange,
+    neighbours.LastAnswer,
+    Member,
     files.Source,
     files.FileRef,
 )

@@ -156,9 +156,16 @@ def test_removed_server_is_a_source_and_leaves_when_the_new_term_is_open() -> No
 def test_a_source_that_died_is_not_waited_for() -> None:
     world = World(servers=3).running().asks(servers=2)
     world.settle()
-    world.kill("server", 2).settle()
+    assert world.kill("server", 2).settle() == ["delete server-2-0", "term 3: 0-0,1-0"]
     world.kill("server", 1).settle()
-    assert world.register().settle() == ["term 3: 0-0,1-1"]
+    assert world.register().settle() == ["term 4: 0-0,1-1"]
+
+
+def test_a_source_of_an_open_term_may_die() -> None:
+    world = World(servers=3).running().asks(servers=2)
+    world.settle()
+    world.open_term().settle()
+    assert world.kill("server", 2).settle() == ["delete server-2-0"]
 
 
 def test_living_sources_of_an_unopened_term_are_sources_again() -> None:

@@ -36,18 +36,16 @@ def _roll_back_or_re_form(draft: Draft) -> None:
     if seats is None:
         return
     alive = {(m.index, m.incarnation) for m in draft.seen.living("server")}
-    lost = [s for s in current.servers if (s.index, s.incarnation) not in alive]
-    asked = {id: r for id, r in draft.seen.view.requests.items() if (r.kind, r.term) == ("roll_back", current.number)}
     opened = draft.status.opened >= current.number
+    lost = [s for s in named(current, opened) if (s.index, s.incarnation) not in alive]
+    asked = {id: r for id, r in draft.seen.view.requests.items() if (r.kind, r.term) == ("roll_back", current.number)}
     if not lost and not asked:
         if seats == current.servers:
             return
         if not opened:
             return  # a re-shard waits until the present term is open
-    named = {(s.index, s.incarnation) for s in seats}
-    # Whoever may still hold spans: the servers of the term that is left, and, if it never opened, its sources too.
-    before = current.servers + (() if opened else current.sources)
-    sources = tuple(s for s in before if (s.index, s.incarnation) in alive - named)
+    stay = {(s.index, s.incarnation) for s in seats}
+    sources = tuple(s for s in named(current, opened) if (s.index, s.incarnation) in alive - stay)
     # A roll-back that never opened is not forgotten because a server died on the way.
     restore = bool(asked) or (current.restore and not opened)
     raised = TermStatus(number=current.number + 1, servers=seats, sources=sources, restore=restore)
@@ -56,13 +54,22 @@ def _roll_back_or_re_form(draft: Draft) -> None:
     draft.note("TermRaised", f"term {raised.number}: {_why(current, lost, asked and restore, seats)}")
 
 
+def named(term: TermStatus, opened: bool) -> tuple[Seat, ...]:
+    """Whom it takes to open a term, and who may still hold spans when it is left: its servers, and, if it never
+    opened, its sources too. A source that was lost before it handed its spans over is not waited for (19)."""
+    return term.servers + (() if opened else term.sources)
+
+
 def _why(current: TermStatus, lost: list[Seat], rolled: object, seats: tuple[Seat, ...]) -> str:
-    if len(lost) == len(current.servers):  # also when there was no term
+    gone = [s for s in lost if s in current.servers]
+    if len(gone) == len(current.servers):  # also when there was no term
         return f"all {len(seats)} server(s) have registered"
     if rolled:
         return "the runtime asked to go back to the newest checkpoint"
+    if gone:
+        return "replacement of " + ", ".join(f"server-{s.index}-{s.incarnation}" for s in gone)
     if lost:
-        return "replacement of " + ", ".join(f"server-{s.index}-{s.incarnation}" for s in lost)
+        return ", ".join(f"server-{s.index}-{s.incarnation}" for s in lost) + " ended before its spans were handed over"
     return f"{len(current.servers)} -> {len(seats)} servers"
 
 
