@@ -12,20 +12,19 @@ with. Everything else was rolled back. docs/formats/journals.md has the format.
     audit(config, live=["worker-0-1"])  # of one that runs
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from deepseek_runtime.checkpoint.choose import choose
 from deepseek_runtime.checkpoint.index import Index, read_index, survey
-from deepseek_runtime.checkpoint.journals import read_pieces
 from deepseek_runtime.checkpoint.spans import read_span
 from deepseek_runtime.checkpoint.store import Store, StoreError, open_store
 from deepseek_runtime.contract.config import JobConfig
+from deepseek_runtime.journals import Entry, Journals, read_journals, read_kept_journals, resolved, twice
 from deepseek_runtime.protocol.applied import AppliedSet
 from deepseek_runtime.protocol.lineage import Bases, LineageBroken, Step, legs
 from deepseek_runtime.protocol.settings import settings_of
@@ -70,30 +69,6 @@ class Audit:
     def exact(self) -> bool:
         """Every sample once, and nothing casts doubt on it."""
         return self.samples_lost == 0 and self.samples_repeated == 0 and not self.problems
-
-
-class Entry(NamedTuple):
-    """A push that a span applied. `ordinal`: the how many-th since its line began."""
-
-    span: int
-    line: int
-    ordinal: int
-    g: int
-
-
-@dataclass(slots=True)
-class Journals:
-    """What the servers of a job wrote down."""
-
-    entries: list[Entry] = field(default_factory=list)
-    begun: dict[tuple[int, Step], dict[int, int]] = field(default_factory=dict)
-    """(line, the checkpoint it began from) -> span -> the part's ordinal."""
-    inherited: dict[int, dict[int, AppliedSet]] = field(default_factory=dict)
-    """Line that began from another job's checkpoint -> span -> ranges which that job had trained."""
-    wire: dict[tuple[str, int], int] = field(default_factory=dict)
-    """(file, incarnation) -> bytes of that server process when it last wrote."""
-    pushes: set[tuple[str, int]] = field(default_factory=set)
-    """(worker, its sequence)"""
 
 
 class Stretch(NamedTuple):
@@ -164,18 +139,23 @@ def count(
     limits = [_limits(stretch, journals, stretches, store, spans) for stretch in stretches]
     inherited = _inherited(stretches[-1].line, seen.bases, journals, store, spans)
 
+    entries, never_said = resolved(journals)
+    problems += twice(entries)
     surviving: dict[int, Counter[int]] = {span: Counter(inherited[span]) for span in spans}
     discarded: dict[int, Counter[int]] = {span: Counter() for span in spans}
     kept = {stretch.line: limit for stretch, limit in zip(stretches, limits, strict=True)}
-    for entry in journals.entries:
+    for entry in entries:
         if entry.span not in surviving:
             problems.append(f"a journal speaks of span {entry.span}; the job has {len(spans)}")
             continue
         limit = kept.get(entry.line, {}).get(entry.span, 0) if entry.line in kept else 0
         where = surviving if limit is None or entry.ordinal <= limit else discarded
         where[entry.span][entry.g] += 1
-    problems += _gaps(journals.entries, kept)
-    problems += _contradictions(index, stored, of_index[0].line, journals.entries)
+    for entry in never_said:
+        if entry.span in discarded:
+            discarded[entry.span][entry.g] += 1
+    problems += _gaps(entries, kept)
+    problems += _contradictions(index, stored, of_index[0].line, entries)
 
     plan = plan_of(index.samples)
     done = index.step >= plan.steps if complete is None else complete
@@ -326,44 +306,3 @@ def _read_parts(store: Store, index: Index, live: Collection[str]) -> Stored:
         lost += data.lost + sum(value for worker, value in data.residuals.items() if worker not in live)
         pushed += data.pushed
     return Stored(ordinals, applied, skipped, lost, pushed)
-
-
-# --- journals -------------------------------------------------------------------------------------------------------
-
-
-def read_journals(folder: Path) -> Journals:
-    """All `pushes-*.jsonl` of a folder. A line that is torn is what a crash leaves; `_gaps` says if it matters."""
-    journals = Journals()
-    for path in sorted(folder.glob("pushes-*.jsonl")):
-        _take_all(journals, path.name, path.read_bytes())
-    return journals
-
-
-def read_kept_journals(store: Store) -> Journals:
-    """What servers stored of theirs beside the checkpoints."""
-    journals = Journals()
-    for index, text in read_pieces(store):
-        _take_all(journals, f"pushes-{index}.jsonl", text)
-    return journals
-
-
-def _take_all(journals: Journals, file: str, lines: bytes) -> None:
-    for text in lines.split(b"\n"):
-        with suppress(ValueError, KeyError, TypeError):
-            _take(journals, file, json.loads(text))
-
-
-def _take(journals: Journals, file: str, line: Any) -> None:
-    process = (file, int(line["me"]))
-    journals.wire[process] = max(journals.wire.get(process, 0), int(line["wire"]))
-    if "g" in line:
-        entries = [Entry(int(span), int(of), int(ordinal), int(line["g"])) for span, of, ordinal in line["spans"]]
-        journals.pushes.add((str(line["worker"]), int(line["sequence"])))
-        journals.entries += entries
-    elif "from" in line:
-        term, step = line["from"]
-        begun = journals.begun.setdefault((int(line["line"]), Step(int(term), int(step))), {})
-        begun.update({int(span): int(ordinal) for span, ordinal in line["parts"]})
-        if "inherited" in line:
-            kept = journals.inherited.setdefault(int(line["line"]), {})
-            kept.update({int(span): AppliedSet(int(low), set(above)) for span, low, above in line["inherited"]})

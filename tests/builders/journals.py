@@ -45,8 +45,9 @@ class SpanInside:
 class JournaledJob:
     """Starts with term 1 open on `servers` servers, each of which hosts every `servers`-th span."""
 
-    def __init__(self, folder: Path, store: Store, spans: int = 4, servers: int = 2) -> None:
+    def __init__(self, folder: Path, store: Store, spans: int = 4, servers: int = 2, backup: bool = False) -> None:
         self.folder = folder
+        self.backup = backup
         self.store = store
         self.servers = servers
         self.term = 1
@@ -68,6 +69,9 @@ class JournaledJob:
     def push(self, g: int, spans: Collection[int] | None = None, told: bool = True) -> None:
         """A push of range g is applied on these spans (all). told: by the journal."""
         self.sequence += 1
+        self.push_again(self.sequence, g, spans, told)
+
+    def push_again(self, sequence: int, g: int, spans: Collection[int] | None, told: bool = True) -> None:
         for server in range(self.servers):
             here = [span for span in self.spans if span % self.servers == server and (spans is None or span in spans)]
             for span in here:
@@ -76,8 +80,31 @@ class JournaledJob:
                 inside.ordinal += 1
             if here and told:
                 places = [[span, self.spans[span].line, self.spans[span].ordinal] for span in here]
-                worker = {"g": g, "worker": "worker-0-0", "sequence": self.sequence, "term": self.term}
-                self.write(server, {**worker, "spans": places})
+                self.tell(server, g, sequence, places)
+                if self.backup:
+                    self.tell((server + 1) % self.servers, g, sequence, places)
+
+    def tell(self, server: int, g: int, sequence: int, places: list[list[int]]) -> None:
+        worker = {"g": g, "worker": "worker-0-0", "sequence": sequence, "term": self.term}
+        self.write(server, {**worker, "spans": places})
+
+    def fail_over(self, server: int, g: int, again: bool) -> None:
+        """A server is lost that alone had applied range g: its neighbour's state goes on, and the worker pushes again,
+        or is lost too."""
+        here = [span for span in self.spans if span % self.servers == server]
+        self.sequence += 1
+        sequence = self.sequence
+        self.tell(server, g, sequence, [[span, self.spans[span].line, self.spans[span].ordinal + 1] for span in here])
+        self.incarnation[server] += 1
+        self.wire[server] = 0
+        self.go_on()
+        places = [[span, self.spans[span].line, self.spans[span].ordinal] for span in here]
+        self.write(server, {"continued": self.term, "spans": places})
+        if again:
+            self.push_again(sequence, g, here)
+        else:
+            for span in here:
+                self.rolled_back[span][g] += 1
 
     def skip(self, g: int, spans: Collection[int] | None = None) -> None:
         for span, inside in self.spans.items():

@@ -20,6 +20,7 @@ operation = st.one_of(
     st.tuples(st.just("restore"), st.none(), st.none()),
     st.tuples(st.just("go on"), st.none(), st.none()),
     st.tuples(st.just("kill"), st.integers(0, 1), st.none()),
+    st.tuples(st.just("fail over"), st.integers(0, PLAN.count - 1), st.sampled_from([{0}, {1}, {0, 1}])),
     st.tuples(st.just("clean"), st.integers(1, 2), st.none()),
     st.tuples(st.just("zombie"), st.integers(0, PLAN.count - 1), st.none()),
 )
@@ -30,7 +31,7 @@ operation = st.one_of(
 def test_the_audit_finds_what_is_there(operations: list[tuple[str, int, set[int]]], last: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        job = JournaledJob(data, MemoryStore(f"memory://{folder}"), SPANS)
+        job = JournaledJob(data, MemoryStore(f"memory://{folder}"), SPANS, backup=last)
         step, newest = 0, Step(1, 0)
         for what, number, spans in operations:
             if what == "push":
@@ -48,12 +49,15 @@ def test_the_audit_finds_what_is_there(operations: list[tuple[str, int, set[int]
             elif what == "kill":
                 job.kill(number, torn=number == 0)
                 job.restore(newest)  # what a killed server held is gone
+            elif what == "fail over":
+                job.fail_over(len(spans) - 1, number, again=0 in spans)
             elif what == "clean":
                 job.clean(number)
             elif what == "zombie" and job.term > 1 and job.spans[0].line == job.term:
                 # A line that was given up goes on beyond the checkpoint somewhere: it counts nowhere.
-                line = {"g": number, "worker": "worker-9-0", "sequence": step, "term": job.term - 1}
-                job.write(0, {**line, "spans": [[0, job.term - 1, 1000 + step]]})
+                job.sequence += 1
+                line = {"g": number, "worker": "worker-9-0", "sequence": job.sequence, "term": job.term - 1}
+                job.write(0, {**line, "spans": [[0, job.term - 1, 1000 + job.sequence]]})
                 job.rolled_back[0][number] += 1
         if last:
             job.save(PLAN.steps)
