@@ -219,9 +219,9 @@ class Job:
         self.held.stop(kill=not drain)
         return self.wait(timeout)
 
-    def scale(self, workers: int) -> None:
-        """Asks for another number of workers. Raises ValueError outside the manifest's bounds."""
-        self.held.scale(workers)
+    def scale(self, workers: int | None = None, servers: int | None = None) -> None:
+        """Asks for other numbers of members (None: as they are). Raises ValueError outside the manifest's bounds."""
+        self.held.scale(workers, servers)
 
     def _look(self) -> Snapshot:
         return self.held.look()

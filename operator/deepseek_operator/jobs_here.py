@@ -114,8 +114,8 @@ class JobHere:
         pids = ", ".join(str(process.pid) for process in left)
         return f"processes of {self.name} cannot be ended: {pids}; see {self.folder.logs}/supervisor.log"
 
-    def scale(self, workers: int) -> None:
-        self.folder.scale(workers)
+    def scale(self, workers: int | None = None, servers: int | None = None) -> None:
+        self.folder.scale(workers, servers)
 
     def what_goes(self) -> str:
         return f"{self.folder.path} with its checkpoints and logs"

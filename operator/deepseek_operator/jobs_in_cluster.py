@@ -11,6 +11,7 @@ from typing import Any, Final
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.load import read_job
 from deepseek_operator.api.problems import ManifestError
+from deepseek_operator.api.scale import check_scale
 from deepseek_operator.api.status import JobEvent, JobStatus
 from deepseek_operator.api.stored_status import StatusUnreadable, read_status
 from deepseek_operator.curves import Curves
@@ -133,13 +134,10 @@ class JobInCluster:
     def clear_up(self) -> str:
         return ""
 
-    def scale(self, workers: int) -> None:
-        job = read_job(self.item())
-        bounds = job.spec.workers
-        most = bounds.max if bounds.max is not None else 1024
-        if not bounds.min <= workers <= most:
-            raise ValueError(f"{workers} workers: spec.workers allows {bounds.min} to {most}")
-        self.patch({"workers": {"replicas": workers}})
+    def scale(self, workers: int | None = None, servers: int | None = None) -> None:
+        check_scale(read_job(self.item()), workers, servers)
+        wanted = {"workers": workers, "servers": servers}
+        self.patch({role: {"replicas": count} for role, count in wanted.items() if count is not None})
 
     def patch(self, spec: Object) -> None:
         """Of this very job, and none that took its name."""

@@ -206,7 +206,7 @@ def _take_over(folder: StateFolder, manifest: Manifest) -> None:
     code_dir = str(manifest.code.place(folder.path)) if manifest.code is not None else None
     _reopen(folder)
     if manifest.job.spec.workers.replicas != folder.job().spec.workers.replicas:
-        folder.ask(workers=None)  # the newer word: what was scaled before it is void
+        folder.ask(workers=None, servers=None)  # the newer word: what was scaled before it is void
     identity = identity.model_copy(
         update={
             "generation": intent_hash(manifest.job, digest),
@@ -230,7 +230,8 @@ def _reopen(folder: StateFolder) -> None:
         # All gone at once, with their supervisor: the machine went down, and that is nobody's failure to be counted.
         status = status.model_copy(update={"members": ()})
     folder.save_status(status)
-    asked = Control(uid=folder.uid(), workers=folder.control().workers)
+    before = folder.control()
+    asked = Control(uid=folder.uid(), workers=before.workers, servers=before.servers)
     replace_file(folder.control_file, asked.model_dump_json(indent=1).encode())
 
 

@@ -138,8 +138,8 @@ class Job(Protocol):
     def clear_up(self) -> str:
         """After a stop: ends what was left behind; what could not be ended, for people."""
 
-    def scale(self, workers: int) -> None:
-        """Raises ValueError outside the manifest's bounds."""
+    def scale(self, workers: int | None = None, servers: int | None = None) -> None:
+        """None: as they are. Raises ValueError outside the manifest's bounds."""
 
     def delete(self) -> str:
         """Deletes it; what went, for people. Raises Busy while it runs."""

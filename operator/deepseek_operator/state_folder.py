@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.load import read_job_text
+from deepseek_operator.api.scale import check_scale
 from deepseek_operator.api.status import JobStatus
 from deepseek_operator.executors.etcd_keeper import end_strays, read_etcd_file
 from deepseek_operator.executors.files import replace_file
@@ -64,7 +65,8 @@ class Control(Stored):
     uid: str = ""
     """Of the job that was meant: what was asked of one that was replaced since is void."""
     workers: int | None = None
-    """None: as job.yaml says."""
+    """None: as job.yaml says; so too of servers."""
+    servers: int | None = None
     suspend: bool = False
     kill: bool = False
 
@@ -220,13 +222,12 @@ class StateFolder:
 
     # asking
 
-    def scale(self, workers: int) -> None:
-        """Asks for another number of workers. Raises ValueError outside the job's bounds, StateBroken, OSError."""
-        bounds = self.job().spec.workers
-        most = bounds.max if bounds.max is not None else 1024
-        if not bounds.min <= workers <= most:
-            raise ValueError(f"{workers} workers: spec.workers allows {bounds.min} to {most}")
-        self.ask(workers=workers)
+    def scale(self, workers: int | None = None, servers: int | None = None) -> None:
+        """Asks for other numbers of members (None: as they are). Raises ValueError outside the job's bounds,
+        StateBroken, OSError."""
+        check_scale(self.job(), workers, servers)
+        wanted = {"workers": workers, "servers": servers}
+        self.ask(None, **{role: count for role, count in wanted.items() if count is not None})
 
     def request_stop(self, drain: bool = True) -> None:
         """Drains the job and leaves it suspended; or kills it. Without a supervisor what was left behind is killed.

@@ -243,6 +243,7 @@ class _Wanted:
             intent,
             steps=told.steps,
             epochs=told.epochs,
+            servers=control.servers if control.servers is not None else intent.servers,
             workers=workers,
             workers_min=min(intent.workers_min, workers),
             suspend=intent.suspend or control.suspend,

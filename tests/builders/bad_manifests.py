@@ -275,6 +275,9 @@ COMBINATIONS: Cases = {
         ("replicas below min", with_spec("workers: {min: 2}"),
          "job.yaml:9: spec.workers.replicas: 1 is not between min (2) and max (none); "
          "right: a number of workers within the bounds, or other bounds"),
+        ("backup of one server", with_spec("servers: {backup: true}"),
+         "job.yaml:9: spec.servers.backup: needs a second server, which holds what the first one has; "
+         "right: replicas: 2 or more, or backup: false"),
         ("our label", with_spec("workers: {pod: {labels: {deepseek.dev/job: x}}}"),
          'job.yaml:9: spec.workers.pod.labels["deepseek.dev/job"]: is the operator\'s own; right: another prefix'),
         ("our environment", with_spec("servers: {pod: {env: [{name: DSJ_ROLE}]}}"),

@@ -10,6 +10,7 @@ spec:
   image: registry.example/runtime:1
   servers:
     replicas: 2
+    backup: true
     resources: {requests: {cpu: 500m, memory: 4Gi}, limits: {memory: 8Gi}}
     pod:
       labels: {example.com/team: vision}

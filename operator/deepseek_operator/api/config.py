@@ -48,6 +48,7 @@ def job_config(
         bind=bind,
         data_dir=data_dir,
         workers=job.spec.workers.replicas,
+        backup=job.spec.servers.backup,
         training=contract_training(job.spec.training, code_dir),
         checkpoint=contract.Checkpoint(
             uri=uri,
@@ -118,6 +119,9 @@ def contract_training(training: Training, code_dir: str | None = None) -> contra
     )
 
 
+_OF_A_MEMBER = {"backup", "resources", "pod"}
+
+
 def intent_hash(job: DeepseekJob, code_digest: str = "") -> str:
     """16 hex digits over what makes members different: another value means that they are replaced.
 
@@ -132,7 +136,9 @@ def intent_hash(job: DeepseekJob, code_digest: str = "") -> str:
         "code": code_digest,
         "image": job.spec.image,
         "pods": {
-            role: part.model_dump(mode="json", by_alias=True, exclude_defaults=True, include={"resources", "pod"})
+            role: part.model_dump(
+                mode="json", by_alias=True, exclude_defaults=True, include={"backup", "resources", "pod"}
+            )
             for role, part in (("server", job.spec.servers), ("worker", job.spec.workers))
         },
     }

@@ -46,7 +46,11 @@ class Servers(Section):
     """The parameter servers: they hold the weights."""
 
     replicas: ServerCount = 1
-    """How many."""
+    """How many; may change while the job trains on."""
+    backup: bool = False
+    """Each server's part of the weights is also held by the next one: a server that is lost costs no push and no
+    step, where all would go back to the newest checkpoint. Costs each push's bytes once more between servers, and as
+    much memory again. Needs at least 2 servers."""
     resources: Resources = Resources()
     """What each asks of its node. Ignored on one machine."""
     pod: Pod = Pod()

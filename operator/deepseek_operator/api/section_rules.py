@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from deepseek_operator.api.affinity import LabelExpression, NodeExpression
 from deepseek_operator.api.describe import alias_of
-from deepseek_operator.api.job import Claim, Storage
+from deepseek_operator.api.job import Claim, Servers, Storage
 from deepseek_operator.api.pods import EnvVar, Pod, Toleration
 from deepseek_operator.api.problems import Kind, Path, Problem, shown, spell
 from deepseek_operator.api.validation import Validation, text
@@ -240,6 +240,14 @@ SECTION_RULES: tuple[SectionRule, ...] = (
         "has no meaning but with effect NoExecute",
         "effect: NoExecute, or no tolerationSeconds",
         '!has(self.tolerationSeconds) || (has(self.effect) && self.effect == "NoExecute")',
+    ),
+    SectionRule(
+        Servers,
+        "backup",
+        lambda s: s.backup and s.replicas < 2,
+        "needs a second server, which holds what the first one has",
+        "replicas: 2 or more, or backup: false",
+        "!self.backup || self.replicas >= 2",
     ),
     *_expression(NodeExpression),
     *_expression(LabelExpression),
