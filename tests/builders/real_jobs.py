@@ -98,6 +98,7 @@ class Jobs:
         code: str | Mapping[str, str] | None = None,
         servers: int = 1,
         workers: int = 1,
+        backup: bool = False,
         checkpoint: Mapping[str, Any] | None = None,
         timing: Timing = QUICK,
         resume: bool = False,
@@ -113,7 +114,7 @@ class Jobs:
                 (folder / file).write_text(text, encoding="utf-8")
             training["code"] = {"folder": str(folder)}
         whole = {
-            "servers": {"replicas": servers},
+            "servers": {"replicas": servers, "backup": backup},
             "workers": {"replicas": workers, "min": 1, "max": 8},
             "training": training,
             "checkpoint": dict(checkpoint or {}),

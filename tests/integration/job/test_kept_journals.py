@@ -7,6 +7,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from builders import pod_like
 from builders.real_jobs import QUICK, SLOW_TALLY, TALLY, Jobs, ended, pid_of, reached, told, until
 from deepseek_operator import launch
@@ -21,12 +23,14 @@ POD_LIKE = (sys.executable, "-P", str(Path(pod_like.__file__).absolute()))
 SPEC = {**TALLY, "task": "mine:Tally", "args": {"rows": 64, "samples": 128}, "steps": 1600}
 
 
-def test_a_server_is_killed_and_its_folder_with_it(jobs: Jobs) -> None:
+@pytest.mark.parametrize("backup", [False, True])
+def test_a_server_is_killed_and_its_folder_with_it(jobs: Jobs, backup: bool) -> None:
     (jobs.root / "code").mkdir()
     (jobs.root / "code" / "mine.py").write_text(SLOW_TALLY)
     training = {**SPEC, "code": {"folder": str(jobs.root / "code")}}
     two = {"replicas": 2}
-    spec = {"servers": two, "workers": two, "training": training, "checkpoint": {"everySteps": 200, "keep": 2}}
+    servers = {**two, "backup": backup}
+    spec = {"servers": servers, "workers": two, "training": training, "checkpoint": {"everySteps": 200, "keep": 2}}
     manifest = load_manifest(jobs.write("job", spec))
     commands: dict[Role, tuple[str, ...]] = {role: (*POD_LIKE, role) for role in ROLES}
     folder = launch.start(manifest, jobs.state, timing=QUICK, commands=commands)
@@ -41,6 +45,8 @@ def test_a_server_is_killed_and_its_folder_with_it(jobs: Jobs) -> None:
     found = audit(config)
     assert found.exact, found
     assert found.samples_total == 1600 * 16
+    # Its neighbour had every push, and wrote each down: nobody went back.
+    assert not backup or found.samples_rolled_back == 0
     # Counted by the chief: whoever else looks has no journals.
     assert status.progress is not None
     progress = status.progress
