@@ -113,10 +113,12 @@ class ServerProcess:
             raise Exit(exit_codes.CRASHED, "CannotListen", str(error)) from error
         self.membership.start()
         me = self.who.me
-        self.membership.register("server", me.index, Registration(address=address, incarnation=me.incarnation))
+        registration = Registration(address=address, incarnation=me.incarnation, state="starting")
+        self.membership.register("server", me.index, registration)
         logger.info("listening on %s", address)
         # Kernels are needed with the first push or pull, and take a second to load: not before the term opens.
-        threading.Thread(target=compression.load, name="kernels", daemon=True).start()
+        kernels = threading.Thread(target=self._load_kernels, name="kernels", daemon=True)
+        kernels.start()
         while self.stopping is None:
             for sender, wire in self.post.receive(TICK):
                 self._receive(sender, wire)
@@ -133,8 +135,15 @@ class ServerProcess:
             if self.chief is not None:
                 self.carry_out(self.chief.on_tick(now))
                 self._report(now)
+            if registration.state == "starting" and not kernels.is_alive():
+                registration = registration.model_copy(update={"state": "ready"})
+                self.membership.register("server", me.index, registration)
             if self.membership.superseded:
                 raise Exit(exit_codes.OK, "Superseded", "a newer incarnation of this server is registered")
+
+    def _load_kernels(self) -> None:
+        compression.load()
+        self.post.wake()
 
     def _receive(self, sender: str, wire: Any) -> None:
         try:

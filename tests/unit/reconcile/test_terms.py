@@ -1,5 +1,7 @@
 """When a term is raised, whom it names, and what is written again (protocol.md, Terms)."""
 
+from dataclasses import replace
+
 import pytest
 
 from builders.world import World, acts
@@ -159,6 +161,29 @@ def test_a_source_that_died_is_not_waited_for() -> None:
     assert world.kill("server", 2).settle() == ["delete server-2-0", "term 3: 0-0,1-0"]
     world.kill("server", 1).settle()
     assert world.register().settle() == ["term 4: 0-0,1-1"]
+
+
+def test_who_is_added_is_waited_for_until_it_is_ready() -> None:
+    world = World(servers=2).running().asks(servers=3)
+    world.settle()
+    world.register()
+    ready = dict(world.view.registrations)
+    found = dict(ready)
+    found["server", 2] = found["server", 2].model_copy(update={"state": "starting"})
+    world.view = replace(world.view, registrations=found)
+    assert world.settle() == []
+    world.view = replace(world.view, registrations=ready)
+    assert world.settle() == ["term 2: 0-0,1-0,2-0"]
+
+
+def test_a_replacement_is_not_waited_for_until_it_is_ready() -> None:
+    world = World(servers=2).running().kill("server", 1)
+    world.settle()
+    world.register()
+    found = dict(world.view.registrations)
+    found["server", 1] = found["server", 1].model_copy(update={"state": "starting"})
+    world.view = replace(world.view, registrations=found)
+    assert world.settle() == ["term 2: 0-0,1-1"]
 
 
 def test_a_source_of_an_open_term_may_die() -> None:

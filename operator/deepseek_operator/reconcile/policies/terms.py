@@ -42,8 +42,8 @@ def _roll_back_or_re_form(draft: Draft) -> None:
     if not lost and not asked:
         if seats == current.servers:
             return
-        if not opened:
-            return  # a re-shard waits until the present term is open
+        if not opened or not _ready(draft, seats):
+            return  # a re-shard waits until the present term is open, and whoever comes can go on at once
     stay = {(s.index, s.incarnation) for s in seats}
     sources = tuple(s for s in named(current, opened) if (s.index, s.incarnation) in alive - stay)
     # A roll-back that never opened is not forgotten because a server died on the way.
@@ -52,6 +52,12 @@ def _roll_back_or_re_form(draft: Draft) -> None:
     draft.change(term=raised)
     draft.drop_requests += sorted(asked)
     draft.note("TermRaised", f"term {raised.number}: {_why(current, lost, asked and restore, seats)}")
+
+
+def _ready(draft: Draft, seats: tuple[Seat, ...]) -> bool:
+    """Whether each server has loaded all that it needs. A replacement is not waited for: nobody trains without it."""
+    found = [draft.seen.view.registrations.get(("server", seat.index)) for seat in seats]
+    return all(registration is None or registration.state != "starting" for registration in found)
 
 
 def named(term: TermStatus, opened: bool) -> tuple[Seat, ...]:
