@@ -40,6 +40,8 @@ ENDING = 120.0
 OF_THE_OPERATOR = ("tests/cluster/crd", "tests/cluster/operator")
 SLOW = bool(os.environ.get("SLOW"))
 CLUSTER = os.environ.get("CLUSTER") or "0"
+WITHOUT = "CLUSTER=none runs everything else"
+PARTS = ("tests", "wheel", "cluster")
 
 ran: list[str] = []
 left_out: list[str] = []
@@ -60,7 +62,11 @@ def told_to_end(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> int:
-    parts = sys.argv[1:] or ["tests", "wheel", "cluster"]
+    parts = sys.argv[1:] or list(PARTS)
+    if unknown := [part for part in parts if part not in PARTS]:
+        raise SystemExit(f"there is no part {unknown[0]}: {', '.join(PARTS)}")
+    if CLUSTER != "none" and not CLUSTER.isdecimal():
+        raise SystemExit(f"CLUSTER is {CLUSTER!r}; right: the number of a test cluster, or none")
     BUILD.mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, told_to_end)
     begin = time.monotonic()
@@ -70,13 +76,12 @@ def main() -> int:
             parts = [part for part in parts if part != "cluster"]
         with Preparation(BUILD / "cluster-prepare.log", wanted=place == "here") as preparation:
             while parts:
-                run(parts[0], place, preparation)
-                parts.pop(0)
+                run(parts.pop(0), place, preparation)
     except (Failed, PreparationFailed) as failure:
         failed.append(str(failure))
     except KeyboardInterrupt:
         failed.append("interrupted")
-    left_out.extend(f"{part}: not begun" for part in parts[1:])
+    left_out.extend(f"{part}: not begun" for part in parts)
     if not SLOW:
         left_out.append("tests marked slow: SLOW=1 runs them too")
     if shutil.which("nvidia-smi") is None:
@@ -91,12 +96,12 @@ def place_of_cluster() -> str:
         left_out.append("tests in a real Kubernetes: CLUSTER=none was given")
         return ""
     if needs.installable() and call(ROOT / "scripts" / "cluster-packages.sh"):
-        raise Failed("cluster: scripts/cluster-packages.sh could not install what a cluster needs")
+        raise Failed(f"cluster: scripts/cluster-packages.sh could not install what a cluster needs; {WITHOUT}")
     reason = needs.why_not()
     if reason is None:
         return "here"
     if needs.installable():
-        raise Failed(f"cluster: {reason}")
+        raise Failed(f"cluster: {reason}; {WITHOUT}")
     if kind.usable():
         left_out.append(f"tests in a real Kubernetes but those of its API server (by kind, in Docker): {reason}")
         return "kind"
@@ -110,14 +115,12 @@ def run(part: str, place: str, preparation: Preparation) -> None:
         pytest("tests", "-n", "2", "--dist", "worksteal", where=f"torch {version('torch')}")
     elif part == "wheel":
         wheel()
-    elif part == "cluster" and place == "kind":
+    elif place == "kind":
         in_kind()
-    elif part == "cluster":
+    else:
         preparation.wait()
         ran.append(f"cluster: {preparation.told()}")
         in_cluster()
-    else:
-        raise SystemExit(f"there is no part {part}: tests, wheel or cluster")
 
 
 def call(*command: str | Path, environment: dict[str, str] | None = None, log: Path | None = None) -> int:
@@ -179,32 +182,34 @@ def wheel() -> None:
 
 def in_cluster() -> None:
     layout = Layout(int(CLUSTER))
-    there = cluster.attach(layout)
-    found = there is not None
+    begin = time.monotonic()
     try:
-        begin = time.monotonic()
-        there = there or cluster.up(layout, grace=GRACE, say=lambda line: print(f"cluster: {line}", flush=True))
-        how = "was up" if found else f"started in {time.monotonic() - begin:.0f} s"
-        nodes = there.get("nodes")["items"]
-        kubernetes = nodes[0]["status"]["nodeInfo"]["kubeletVersion"]
-        where = f"Kubernetes {kubernetes}, {len(nodes)} nodes of this machine ({how})"
-        # What trains, and the release that it needs, in one process; in another what mostly waits.
-        log = BUILD / "cluster-operator.log"
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            other = beside.submit(pytest, "cluster-operator", *OF_THE_OPERATOR, marks="not alone", where=where, log=log)
-            try:
-                ignored = [f"--ignore={folder}" for folder in OF_THE_OPERATOR]
-                pytest("cluster", "tests/cluster", *ignored, marks="not alone", where=where)
-            finally:
-                other.exception()
-                print(log.read_text(errors="replace"), flush=True)
-            other.result()
-        pytest("cluster-alone", "tests/cluster", marks="alone", where=where)
+        with cluster.found_or_started(layout, grace=GRACE, say=say) as (there, found):
+            how = "was up" if found else f"started in {time.monotonic() - begin:.0f} s"
+            nodes = there.get("nodes")["items"]
+            kubernetes = nodes[0]["status"]["nodeInfo"]["kubeletVersion"]
+            of_a_cluster(f"Kubernetes {kubernetes}, {len(nodes)} nodes of this machine ({how})")
     except (CommandFailed, NotReady, cluster.AlreadyUp) as error:
         raise Failed(f"cluster: {error}") from error
-    finally:
-        if not found:
-            cluster.down(layout)
+
+
+def of_a_cluster(where: str) -> None:
+    """What trains, and the release that it needs, in one process; in another what mostly waits; then who is alone."""
+    log = BUILD / "cluster-operator.log"
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        other = beside.submit(pytest, "cluster-operator", *OF_THE_OPERATOR, marks="not alone", where=where, log=log)
+        try:
+            ignored = [f"--ignore={folder}" for folder in OF_THE_OPERATOR]
+            pytest("cluster", "tests/cluster", *ignored, marks="not alone", where=where)
+        finally:
+            other.exception()
+            print(log.read_text(errors="replace"), flush=True)
+        other.result()
+    pytest("cluster-alone", "tests/cluster", marks="alone", where=where)
+
+
+def say(line: str) -> None:
+    print(f"cluster: {line}", flush=True)
 
 
 def in_kind() -> None:
@@ -212,20 +217,21 @@ def in_kind() -> None:
     found = kind.answers(layout)
     try:
         if not found:
-            kind.up(layout)
-        pytest(
-            *("cluster", "tests/cluster/crd"),
-            where=f"Kubernetes of {kind.IMAGE}",
-            environment={
-                "DSJ_TEST_KUBECONFIG": str(layout.kubeconfig),
-                "PATH": f"{layout.programs}:{os.environ['PATH']}",
-            },
-        )
+            kind.up(layout)  # one that cannot be made leaves nothing; another of that name is not ours to remove
+        try:
+            pytest(
+                *("cluster", "tests/cluster/crd"),
+                where=f"Kubernetes of {kind.IMAGE}",
+                environment={
+                    "DSJ_TEST_KUBECONFIG": str(layout.kubeconfig),
+                    "PATH": f"{layout.programs}:{os.environ['PATH']}",
+                },
+            )
+        finally:
+            if not found:
+                kind.down(layout)
     except CommandFailed as error:
         raise Failed(f"cluster: {error}") from error
-    finally:
-        if not found:
-            kind.down(layout)
 
 
 def tell(seconds: float) -> None:

@@ -355,18 +355,11 @@ def uid_of(pod: dict[str, Any]) -> str:
 
 @contextmanager
 def found_cluster() -> Iterator[Cluster]:
-    layout = Layout(int(os.environ.get("CLUSTER", "0")))
-    there = cluster.attach(layout)
-    if there is not None:
-        yield there
-        return
     reason = needs.why_not()
     if reason is not None:
         raise SystemExit(f"bench-recovery: {reason}")
-    try:
-        yield cluster.up(layout)
-    finally:
-        cluster.down(layout)
+    with cluster.found_or_started(Layout(int(os.environ.get("CLUSTER", "0")))) as (there, _):
+        yield there
 
 
 @contextmanager

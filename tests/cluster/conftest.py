@@ -9,7 +9,7 @@ import pytest
 
 from builders.releases import Release, load_images, make_namespace
 from testcluster import needs
-from testcluster.cluster import Cluster, attach, down, up
+from testcluster.cluster import Cluster, found_or_started
 from testcluster.layout import Layout
 
 QUICK: Final = 10
@@ -19,25 +19,18 @@ QUICK: Final = 10
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """One for all tests. It is left as it is found: up if it was up."""
-    layout = Layout(int(os.environ.get("CLUSTER", "0")))
-    there = attach(layout)
-    if there is not None:
+    reason = needs.why_not()
+    if reason is not None and needs.installable():
+        pytest.fail(f"{reason}; or use make test-cluster")
+    if reason is not None:
+        pytest.skip(reason)
+    with found_or_started(Layout(int(os.environ.get("CLUSTER", "0"))), grace=QUICK) as (there, _):
         # A test that was interrupted may have left one dead.
         for node in there.nodes.values():
             if not node.running():
                 node.start()
         there.await_nodes()
         yield there
-        return
-    reason = needs.why_not()
-    if reason is not None and needs.installable():
-        pytest.fail(f"{reason}; or use make test-cluster")
-    if reason is not None:
-        pytest.skip(reason)
-    try:
-        yield up(layout, grace=QUICK)
-    finally:
-        down(layout)
 
 
 @pytest.fixture

@@ -135,6 +135,25 @@ def up(layout: Layout, *, grace: int = control_plane.GRACE, say: Say = print) ->
             raise
 
 
+@contextmanager
+def found_or_started(
+    layout: Layout, *, grace: int = control_plane.GRACE, say: Say = print
+) -> Iterator[tuple[Cluster, bool]]:
+    """The cluster that is up, which stays up (True); else one of our own, which is removed in the end (False).
+
+    Raises what `up` raises: whatever it found in the way, another checkout's cluster for one, is left as it is.
+    """
+    there = attach(layout)
+    if there is not None:
+        yield there, True
+        return
+    there = up(layout, grace=grace, say=say)
+    try:
+        yield there, False
+    finally:
+        down(layout)
+
+
 def down(layout: Layout) -> None:
     """Removes the cluster of this number, whatever is left of it: processes, namespaces, bridge, disks. Logs stay."""
     with _alone(layout):
