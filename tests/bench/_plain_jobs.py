@@ -1,7 +1,7 @@
 """What one has without this operator: an Indexed Job of Kubernetes whose pods train by DDP (_ddp.py), and its losses.
 
 torchrun       torch elastic in each pod (c10d rendezvous at the first one): as Kubeflow's trainer makes them
-indexed-job    no torchrun: a rank that fails ends its pod, and Kubernetes makes all of them anew
+indexed-job    no torchrun: a rank that fails ends, and Kubernetes starts all of them again
 
 Three pods of one rank each, the runtime's image, checkpoints after as many samples as the job's own, in a folder that
 all pods share. Each loss is measured on a Job of its own: Kubernetes' back-off grows with the failures of one.
@@ -18,6 +18,7 @@ from bench import _ddp
 from bench._ranges import wait_for
 from builders.releases import Release, image_names
 from testcluster import volumes
+from testcluster.layout import DOMAIN
 
 RIVALS: Final = ("torchrun", "indexed-job")
 WORLD: Final = 3
@@ -44,6 +45,7 @@ class PlainJob:
         self._release, self._rival, self._every = release, rival, every
         self._name = f"rival-{uuid.uuid4().hex[:6]}"
         self._log = Path(release.cluster.layout.volumes) / self._name / "log.jsonl"
+        self._read, self._seen = 0, list[dict[str, Any]]()
 
     def __enter__(self) -> "PlainJob":
         release, name = self._release, self._name
@@ -115,11 +117,17 @@ class PlainJob:
         }
 
     def _rows(self) -> list[dict[str, Any]]:
+        """What is new is read, and no more: whoever looks often must not take the processors from what is measured."""
         try:
-            text = self._log.read_text(encoding="utf-8")
+            with self._log.open("rb") as file:
+                file.seek(self._read)
+                text = file.read()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        whole = text[: text.rfind(b"\n") + 1]
+        self._read += len(whole)
+        self._seen += [json.loads(line) for line in whole.splitlines()]
+        return self._seen
 
     def _starts(self, since: float) -> list[dict[str, Any]]:
         return [row for row in self._rows() if row.get("event") == "start" and row["time"] > since]
@@ -129,7 +137,8 @@ class PlainJob:
 
     def _spec(self) -> dict[str, Any]:
         name = self._name
-        first = f"{name}-0.{name}"
+        # All of its name: the one by which its pod knows itself, so torchrun there never takes it for another machine.
+        first = f"{name}-0.{name}.{self._release.namespace}.svc.{DOMAIN}"
         words = ["python", "/etc/rival/ddp.py"]
         if self._rival == "torchrun":
             words = [
@@ -156,7 +165,9 @@ class PlainJob:
             ],
         }
         pod = {
-            "restartPolicy": "Never",
+            # As trainers have it: a killed container is started again at once in its pod; a pod that fails is replaced
+            # after ten seconds, then twenty.
+            "restartPolicy": "OnFailure",
             "subdomain": name,
             "automountServiceAccountToken": False,
             "securityContext": {

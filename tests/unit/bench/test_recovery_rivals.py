@@ -1,10 +1,12 @@
 """What bench-recovery shows beside ours: what a rival's log says was lost, in the row of the same case."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from torch.distributed.elastic.rendezvous.utils import _matches_machine_hostname
 
 from bench._plain_jobs import PlainJob
 from bench._table import Row
@@ -17,6 +19,7 @@ class Layout:
         self.layout = self
         self.volumes = volumes
         self.cluster = self
+        self.namespace = "here"
 
 
 def job(folder: Path, rows: list[dict[str, Any]]) -> PlainJob:
@@ -52,3 +55,33 @@ def test_a_figure_stands_beside_ours_of_the_same_case_alone() -> None:
     put_beside(rows, "b", GAP, "indexed-job", 9.0)
     put_beside(rows, "none", GAP, "torchrun", 5.0)
     assert [row.rival for row in rows] == [{}, {}, {}, {"torchrun": 7.0, "indexed-job": 9.0}]
+
+
+def test_what_is_written_meanwhile_is_read_once(tmp_path: Path) -> None:
+    found = job(tmp_path, [start(1.0, 0, 0), *steps(1.5, 1, 2)])
+    assert [step for _, step in found._steps()] == [1, 2]
+    with found._log.open("a") as log:
+        log.write(', "step": 3}\n{"time": 100, "step": 4}\n')
+    assert [step for _, step in found._steps()] == [1, 2, 3, 4]
+
+
+def test_torchrun_at_the_meeting_place_knows_itself_whatever_names_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replacement's name is served with its predecessor's address for a while; then nobody would hold the store."""
+    found = PlainJob(cast(Release, Layout(tmp_path)), "torchrun", 10)
+    pod = found._spec()["template"]["spec"]
+    (endpoint,) = [w for w in pod["containers"][0]["command"] if w.startswith("--rdzv-endpoint=")]
+    host = endpoint.removeprefix("--rdzv-endpoint=").rpartition(":")[0]
+    own = f"{found._name}-0"
+    # As the kubelet writes /etc/hosts.
+    full = f"{own}.{pod['subdomain']}.here.svc.cluster.local"
+
+    def looked_up(name: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        address, canonical = ("10.0.0.9", full) if name == own else ("10.0.0.1", name)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, canonical, (address, 0))]
+
+    monkeypatch.setattr(socket, "gethostname", lambda: own)
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    assert _matches_machine_hostname(host)
+    assert not _matches_machine_hostname(f"{own}.{pod['subdomain']}")
