@@ -110,18 +110,20 @@ class _Store:
         try:
             connection.request("PROPFIND", "/" + quote(path) + "/", body=_ASKED, headers=headers)
             answer = connection.getresponse()
-            text = answer.read(LONGEST).decode("utf-8", "replace")
+            content = answer.read(LONGEST + 1)
         except (OSError, http.client.HTTPException) as error:
             raise _NoAnswer(f"{self._parts.netloc}: {error!r}") from error
         finally:
             connection.close()
+        if len(content) > LONGEST:  # of half a listing it cannot be said what is not in it
+            raise _NoAnswer(f"{self._parts.netloc}: a listing of more than {LONGEST} bytes")
         if answer.status == 401:
             raise _Refused
         if answer.status == 404:
             return []
         if answer.status != 207:
             raise _NoAnswer(f"{self._parts.netloc}: {answer.status} {answer.reason}")
-        found = re.findall(r"<(?:\w+:)?href>([^<]*)</", text)
+        found = re.findall(r"<(?:\w+:)?href>([^<]*)</", content.decode("utf-8", "replace"))
         paths = [unquote(urlsplit(href).path).strip("/") for href in found]
         return [inside for one in paths if (inside := one.removeprefix(root).strip("/")) and one != path]
 

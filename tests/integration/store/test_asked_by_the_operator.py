@@ -94,6 +94,11 @@ def test_a_store_that_cannot_be_asked_keeps_nobody_from_starting(settings: Rende
         assert look_in_store(asks("job://digit"), NEXT, unsure) is None
 
 
+def test_of_half_a_listing_nothing_is_concluded(settings: Rendering, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepseek_operator.executors.own_store.LONGEST", 200)
+    assert look_in_store(asks("job://digit"), NEXT, settings) is None
+
+
 def test_other_storages_are_left_to_the_members(settings: Rendering) -> None:
     job = asks("job://digit")
     storage = job.spec.checkpoint.storage.model_copy(update={"uri": "s3://bucket/folder"})
