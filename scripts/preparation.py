@@ -29,12 +29,15 @@ class Preparation:
         if self.wanted:
             with self.log.open("wb") as file:
                 self.process = subprocess.Popen(
-                    ["nice", "-n", "19", sys.executable, "-m", "testcluster", "prepare"],
+                    [sys.executable, "-m", "testcluster", "prepare"],
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
+            # From here, not by `nice`: that could come after somebody waits, and outlast it.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.setpriority(os.PRIO_PROCESS, self.process.pid, 19)
         return self
 
     def wait(self) -> None:
