@@ -42,3 +42,23 @@ def test_gradients_to_the_servers(jobs: Jobs) -> None:
     assert status.progress is not None
     assert status.progress.metrics["accuracy"] > 0.9
     assert status.progress.wire_bytes < status.progress.dense_bytes / 10
+
+
+def test_gradients_to_adamw_at_the_servers(jobs: Jobs) -> None:
+    """Dense, three workers: what they are given looks ahead of the others' pushes."""
+    folder = jobs.start(
+        {
+            **DIGITS,
+            "args": {"width": 8},
+            "steps": 600,
+            "optimizer": {"name": "adamw", "lr": 2e-3, "schedule": "cosine", "warmupSteps": 60},
+            "update": {"mode": "gradient"},
+            "compression": {"method": "none"},
+        },
+        servers=2,
+        workers=3,
+    )
+    status = ended(folder)
+    assert (status.phase, status.restarts_total) == ("Succeeded", 0), told(folder)
+    assert status.progress is not None
+    assert status.progress.metrics["accuracy"] > 0.9
