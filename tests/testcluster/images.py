@@ -26,3 +26,14 @@ def build(target: str, tag: str = "test") -> Path:
     environment = {"BUILDER": "buildah", "REPOSITORY": REPOSITORY, "TAG": tag, "ARCHIVES": str(folder)}
     run(ROOT / "scripts" / "images.sh", target, environment=environment, timeout=BUILDING)
     return folder / f"{target}.tar"
+
+
+def derived(folder: Path, target: str, tag: str) -> Path:
+    """The archive of an image made by the Dockerfile in `folder` from one that `build` made. Raises CommandFailed."""
+    archive = folder / f"{target}.tar"
+    environment = {"STORAGE_DRIVER": "overlay", "BUILDAH_ISOLATION": "chroot"}
+    run("buildah", "bud", "--tag", name(target, tag), folder, environment=environment, timeout=BUILDING)
+    archived = f"oci-archive:{archive}:{name(target, tag)}"
+    compression = ("--compression-format", "zstd", "--compression-level", "1")
+    run("buildah", "push", *compression, name(target, tag), archived, environment=environment, timeout=BUILDING)
+    return archive
