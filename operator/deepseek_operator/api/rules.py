@@ -228,7 +228,8 @@ RULES: tuple[Rule, ...] = (
         f'!({_ADAM_AT_SERVERS}) || self.training.compression.method == "none"',
         (
             f"gradient with %s does not go with compression %s: {_SQUARED}",
-            f'has(self.training.optimizer) ? {_NAME} : "adamw, the default,", self.training.compression.method',
+            f'has(self.training.optimizer) ? {_NAME} : "adamw, the default,"',
+            "self.training.compression.method",
         ),
         see="gradient-and-adam",
     ),
