@@ -31,6 +31,10 @@ def _nodes(expression: str) -> str:
     )
 
 
+def _rule(more: str) -> str:
+    return with_training(f"compression: {{rules: [{{match: 'head.*', {more}}}]}}")
+
+
 MISTAKES: Cases = {
     "type": [
         ("quoted number", with_training('batchSize: "32"'),
@@ -55,8 +59,8 @@ MISTAKES: Cases = {
         ("not a choice", with_training("optimizer: {schedule: Cosine}"),
          'job.yaml:9: spec.training.optimizer.schedule: "Cosine" is not known (did you mean cosine?); '
          "right: one of constant, cosine, linear"),
-        ("not a choice of numbers", with_training("compression: {valueBits: 4}"),
-         "job.yaml:9: spec.training.compression.valueBits: 4 is not known; right: one of 2, 16, 32"),
+        ("not a choice of numbers", with_training("compression: {valueBits: 5}"),
+         "job.yaml:9: spec.training.compression.valueBits: 5 is not known; right: one of 1, 2, 3, 4, 8, 16, 32"),
         ("no task", RIGHT.replace("tasks.digits:Digits", "tasks.digits"),
          'job.yaml:7: spec.training.task: "deepseek_runtime.tasks.digits" does not fit; '
          "right: module:Class, such as deepseek_runtime.tasks.digits:Digits"),
@@ -245,11 +249,33 @@ COMBINATIONS: Cases = {
          "update.momentum (optimizer.momentum is the workers' own), or update.outerMomentum at that price "
          f"(see {SEE}#local-and-outer-momentum)"),
         ("bits of nothing", with_training("compression: {method: none, valueBits: 2}"),
-         "job.yaml:9: spec.training.compression.valueBits: has no meaning with method none, which sends all values as "
-         "they are; right: leave it out, or method: topk"),
+         "job.yaml:9: spec.training.compression.valueBits: has no meaning with method none; "
+         "right: leave it out, or method: topk or dgc or quantised"),
         ("ratio of nothing", with_training("compression: {method: none, ratio: 0.1}"),
-         "job.yaml:9: spec.training.compression.ratio: has no meaning with method none, which sends all values as "
-         "they are; right: leave it out, or method: topk"),
+         "job.yaml:9: spec.training.compression.ratio: has no meaning with method none; "
+         "right: leave it out, or method: topk or dgc"),
+        ("rank of no matrices", with_training("compression: {rank: 4}"),
+         "job.yaml:9: spec.training.compression.rank: has no meaning with method topk; "
+         "right: leave it out, or method: lowrank"),
+        ("momentum of sparse differences", with_training("compression: {momentum: 0.9}"),
+         "job.yaml:9: spec.training.compression.momentum: has no meaning with method topk; "
+         "right: leave it out, or method: dgc"),
+        ("warm-up of a ratio that is fixed", with_training("compression: {warmupSteps: 9}"),
+         "job.yaml:9: spec.training.compression.warmupSteps: has no meaning with method topk; "
+         "right: leave it out, or method: dgc"),
+        ("gradient compression of no gradients", with_training("compression: {method: dgc}"),
+         "job.yaml:9: spec.training.compression.method: dgc corrects the momentum of gradients, and mode local sends "
+         "differences of weights, in which the worker's own optimizer has put its momentum already; "
+         f"right: method: topk, or update.mode: gradient (see {SEE}#dgc-and-momentum)"),
+        ("momentum at both ends",
+         with_training(
+             "optimizer: {name: sgd}", "update: {mode: gradient, momentum: 0.9}", "compression: {method: dgc}"
+         ),
+         "job.yaml:10: spec.training.update.momentum: is the servers', and method dgc has its momentum in the workers: "
+         f"two of them ruin the result; right: compression.momentum (see {SEE}#dgc-and-momentum)"),
+        ("rare publications of sync", with_training("compression: {publishEvery: 0.5}", "staleness: {mode: sync}"),
+         "job.yaml:9: spec.training.compression.publishEvery: does not go with mode sync, where each pull holds every "
+         "push; right: 0, or staleness.mode: bounded"),
         ("bound of async", with_training("staleness: {mode: async, max: 4}"),
          "job.yaml:9: spec.training.staleness.max: has no meaning in mode async, which has no bound; "
          "right: no max, or mode: bounded"),
@@ -288,6 +314,21 @@ COMBINATIONS: Cases = {
 
 INSIDE: Cases = {
     "combination": [
+        ("bits that no quantiser has", with_training("compression: {method: quantised, valueBits: 2}"),
+         "job.yaml:9: spec.training.compression.valueBits: is none that method quantised has; "
+         "right: 1, 4, 8 or 16, or method: topk"),
+        ("bits that no rule's quantiser has", _rule("method: quantised, valueBits: 3"),
+         "job.yaml:9: spec.training.compression.rules[0].valueBits: is none that method quantised has; "
+         "right: 1, 4, 8 or 16, or method: topk"),
+        ("ratio of a rule", _rule("method: none, ratio: 0.1"),
+         "job.yaml:9: spec.training.compression.rules[0].ratio: has no meaning with the rule's method; "
+         "right: leave it out, or method: topk"),
+        ("bits of a rule", _rule("method: lowrank, valueBits: 2"),
+         "job.yaml:9: spec.training.compression.rules[0].valueBits: has no meaning with the rule's method; "
+         "right: leave it out, or method: topk or quantised"),
+        ("rank of a rule", _rule("method: topk, rank: 2"),
+         "job.yaml:9: spec.training.compression.rules[0].rank: has no meaning with the rule's method; "
+         "right: leave it out, or method: lowrank"),
         ("volume of ours", with_spec("workers: {pod: {volumes: [{name: dsj-data, emptyDir: {}}]}}"),
          "job.yaml:9: spec.workers.pod.volumes[0].name: is the operator's own; right: a name without dsj-"),
         ("no such volume", with_spec("workers: {pod: {volumeMounts: [{name: data, mountPath: /data}]}}"),

@@ -68,7 +68,14 @@ spec:
       {name: sgd, lr: 0.1, momentum: 0.9, weightDecay: 0.001, schedule: cosine, warmupSteps: 10, clipNorm: 0.5}
     update: {mode: local, localSteps: 4, weight: one}
     staleness: {mode: bounded, max: 4}
-    compression: {method: topk, ratio: 0.1, valueBits: 16}
+    compression:
+      method: topk
+      ratio: 0.1
+      valueBits: 16
+      publishEvery: 0.25
+      rules:
+        - {match: "head.*", method: topk, ratio: 0.2, valueBits: 8}
+        - {match: "*.proj.weight", method: lowrank, rank: 2}
     precision: {compute: float16, lossScale: {init: 1024, growth: 4, backoff: 0.25, interval: 100}}
     evaluation: {everySteps: 100}
   checkpoint:

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
 from deepseek_runtime.compression import SpanCodec, codec_for
+from deepseek_runtime.compression.form import VALUE_BITS, ValueBits
+from deepseek_runtime.compression.pieces import MethodName
 from deepseek_runtime.contract.config import Compression
 from deepseek_runtime.space import CHUNK, KINDS, Kind, Run
 
-ValueBits = Literal[2, 16, 32]
 F32 = npt.NDArray[np.float32]
+QUANTISED_BITS: Final[tuple[ValueBits, ...]] = (1, 4, 8, 16)
 Draw = Callable[[np.random.Generator, int], npt.NDArray[Any]]
 
 MAX: Final = float(np.finfo(np.float32).max)
@@ -75,9 +77,11 @@ def cases(draw: st.DrawFn) -> Case:
     for run in runs:
         shape = draw(st.sampled_from(sorted(SHAPES)))
         values[run.start : run.stop] = values_of(shape, run.stop - run.start, draw(st.integers(0, 99)))
+    methods: list[MethodName] = ["none", "topk", "topk", "topk", "quantised"]
+    method = draw(st.sampled_from(methods))
     settings = Compression(
-        method=draw(st.sampled_from(["none", "topk", "topk", "topk"])),
+        method=method,
         ratio=draw(st.sampled_from([1e-6, 1 / 64, 0.05, 0.3, 1.0])),
-        value_bits=draw(st.sampled_from([2, 16, 32])),
+        value_bits=draw(st.sampled_from(QUANTISED_BITS if method == "quantised" else VALUE_BITS)),
     )
     return Case(runs, values, settings, chunk)

@@ -6,7 +6,7 @@ from typing import Any
 
 from deepseek_operator.api.job import DeepseekJob
 from deepseek_operator.api.storage import job_named
-from deepseek_operator.api.training import Training
+from deepseek_operator.api.training import Compression, CompressionRule, Training
 from deepseek_runtime.contract import config as contract
 from deepseek_runtime.contract.config import JobConfig, Timing
 from deepseek_runtime.contract.store import job_folder
@@ -109,7 +109,11 @@ def contract_training(training: Training, code_dir: str | None = None) -> contra
             mode=staleness.mode, max=1 if staleness.mode == "sync" else _or(staleness.max, 16)
         ),
         compression=contract.Compression(
-            method=compression.method, ratio=_or(compression.ratio, 0.05), value_bits=_or(compression.value_bits, 2)
+            **_method(compression),
+            momentum=_or(compression.momentum, 0.9),
+            warmup_steps=_or(compression.warmup_steps, 0),
+            publish_every=compression.publish_every,
+            rules=tuple(contract.CompressionRule(match=rule.match, **_method(rule)) for rule in compression.rules),
         ),
         precision=contract.Precision(
             compute=precision.compute,
@@ -117,6 +121,15 @@ def contract_training(training: Training, code_dir: str | None = None) -> contra
         ),
         evaluation=contract.Evaluation(every_steps=evaluation.every_steps),
     )
+
+
+def _method(given: Compression | CompressionRule) -> dict[str, Any]:
+    return {
+        "method": given.method,
+        "ratio": _or(given.ratio, 0.05),
+        "value_bits": _or(given.value_bits, 8 if given.method == "quantised" else 2),
+        "rank": _or(given.rank, 4),
+    }
 
 
 _OF_A_MEMBER = {"backup", "resources", "pod"}

@@ -99,14 +99,20 @@ _NO_OPTIMIZER = "!has(self.training.optimizer)"
 _NAME = "self.training.optimizer.name"
 
 
-def _of_topk(name: str, read: Callable[[JobSpec], object]) -> Rule:
+_METHOD = "self.training.compression.method"
+
+
+def _of_methods(name: str, read: Callable[[JobSpec], object], methods: tuple[str, ...]) -> Rule:
+    """A field of `compression` that only these methods read."""
+    others = " || ".join(f'{_METHOD} == "{method}"' for method in methods)
     return Rule(
         "combination",
         (f"{_T}.compression.{name}", f"{_T}.compression.method"),
-        lambda s: s.training.compression.method == "none" and read(s) is not None,
-        "has no meaning with method none, which sends all values as they are",
-        "leave it out, or method: topk",
-        f'self.training.compression.method != "none" || !has(self.training.compression.{name})',
+        lambda s: s.training.compression.method not in methods and read(s) is not None,
+        lambda s: f"has no meaning with method {s.training.compression.method}",
+        f"leave it out, or method: {' or '.join(methods)}",
+        f"!has(self.training.compression.{name}) || {others}",
+        ("has no meaning with method %s", _METHOD),
     )
 
 
@@ -219,13 +225,17 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "combination",
         (f"{_T}.update.mode", f"{_T}.compression.method", f"{_T}.optimizer", f"{_T}.optimizer.name"),
-        lambda s: _adam_at_servers(s) and s.training.compression.method != "none",
+        lambda s: (
+            _adam_at_servers(s)
+            and {s.training.compression.method, *(rule.method for rule in s.training.compression.rules)} != {"none"}
+        ),
         lambda s: (
             f"gradient with {_optimizer_name(s)}{'' if s.training.optimizer else ', the default,'} does not go with "
             f"compression {s.training.compression.method}: {_SQUARED}"
         ),
         "compression.method: none, or optimizer.name: sgd, or update.mode: local, where the workers run the optimizer",
-        f'!({_ADAM_AT_SERVERS}) || self.training.compression.method == "none"',
+        f'!({_ADAM_AT_SERVERS}) || (self.training.compression.method == "none" && '
+        'self.training.compression.rules.all(rule, rule.method == "none"))',
         (
             f"gradient with %s does not go with compression %s: {_SQUARED}",
             f'has(self.training.optimizer) ? {_NAME} : "adamw, the default,"',
@@ -324,8 +334,39 @@ RULES: tuple[Rule, ...] = (
         "self.training.staleness.max == 1",
         ("%d does not go with mode sync, whose bound is 1", "self.training.staleness.max"),
     ),
-    _of_topk("ratio", lambda s: s.training.compression.ratio),
-    _of_topk("valueBits", lambda s: s.training.compression.value_bits),
+    _of_methods("ratio", lambda s: s.training.compression.ratio, ("topk", "dgc")),
+    _of_methods("valueBits", lambda s: s.training.compression.value_bits, ("topk", "dgc", "quantised")),
+    _of_methods("rank", lambda s: s.training.compression.rank, ("lowrank",)),
+    _of_methods("momentum", lambda s: s.training.compression.momentum, ("dgc",)),
+    _of_methods("warmupSteps", lambda s: s.training.compression.warmup_steps, ("dgc",)),
+    Rule(
+        "combination",
+        (f"{_T}.compression.method", f"{_T}.update.mode"),
+        lambda s: s.training.compression.method == "dgc" and not _is_gradient(s),
+        "dgc corrects the momentum of gradients, and mode local sends differences of weights, in which the worker's "
+        "own optimizer has put its momentum already",
+        "method: topk, or update.mode: gradient",
+        f'{_METHOD} != "dgc" || {_GRADIENT}',
+        see="dgc-and-momentum",
+    ),
+    Rule(
+        "combination",
+        (f"{_T}.update.momentum", f"{_T}.compression.method"),
+        lambda s: s.training.compression.method == "dgc" and _is_gradient(s) and bool(s.training.update.momentum),
+        "is the servers', and method dgc has its momentum in the workers: two of them ruin the result",
+        "compression.momentum",
+        f'{_METHOD} != "dgc" || !({_GRADIENT}) || !has(self.training.update.momentum) || '
+        "self.training.update.momentum == 0.0",
+        see="dgc-and-momentum",
+    ),
+    Rule(
+        "combination",
+        (f"{_T}.compression.publishEvery", f"{_T}.staleness.mode"),
+        lambda s: s.training.compression.publish_every > 0 and s.training.staleness.mode == "sync",
+        "does not go with mode sync, where each pull holds every push",
+        "0, or staleness.mode: bounded",
+        'self.training.compression.publishEvery == 0.0 || self.training.staleness.mode != "sync"',
+    ),
     Rule(
         "combination",
         (f"{_T}.precision.lossScale", f"{_T}.precision.compute"),

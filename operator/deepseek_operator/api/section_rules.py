@@ -12,6 +12,7 @@ from deepseek_operator.api.describe import alias_of
 from deepseek_operator.api.job import Claim, Servers, Storage
 from deepseek_operator.api.pods import EnvVar, Pod, Toleration
 from deepseek_operator.api.problems import Kind, Path, Problem, shown, spell
+from deepseek_operator.api.training import Compression, CompressionRule
 from deepseek_operator.api.validation import Validation, text
 from deepseek_operator.api.volumes import SecretVolume, Volume, VolumeMount
 
@@ -135,7 +136,38 @@ def _expression(section: type[NodeExpression | LabelExpression]) -> tuple[Sectio
     )
 
 
+QUANTISED_BITS = (1, 4, 8, 16)
+
+
+def _bits(section: type[BaseModel]) -> SectionRule:
+    return SectionRule(
+        section,
+        "valueBits",
+        lambda c: c.method == "quantised" and c.value_bits not in (None, *QUANTISED_BITS),
+        "is none that method quantised has",
+        "1, 4, 8 or 16, or method: topk",
+        'self.method != "quantised" || !has(self.valueBits) || self.valueBits in [1, 4, 8, 16]',
+    )
+
+
+def _of_method(name: str, attribute: str, methods: tuple[str, ...]) -> SectionRule:
+    """A field of a compression rule that only these methods read."""
+    return SectionRule(
+        CompressionRule,
+        name,
+        lambda c: c.method not in methods and getattr(c, attribute) is not None,
+        "has no meaning with the rule's method",
+        f"leave it out, or method: {' or '.join(methods)}",
+        f"!has(self.{name}) || " + " || ".join(f'self.method == "{method}"' for method in methods),
+    )
+
+
 SECTION_RULES: tuple[SectionRule, ...] = (
+    _bits(Compression),
+    _bits(CompressionRule),
+    _of_method("ratio", "ratio", ("topk",)),
+    _of_method("valueBits", "value_bits", ("topk", "quantised")),
+    _of_method("rank", "rank", ("lowrank",)),
     SectionRule(
         EnvVar,
         "name",

@@ -78,15 +78,53 @@ class Staleness(Section):
     """`bounded` only; absent: 16."""
 
 
+Ratio = Annotated[float, Field(ge=0.000244140625, le=1.0)]
+ValueBits = Literal[1, 2, 3, 4, 8, 16, 32]
+Rank = Annotated[int, Field(ge=1, le=255)]
+
+
+class CompressionRule(Section):
+    """How some tensors are compressed, by their names in the state dict."""
+
+    match: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9_.*?-]+$", max_length=200),
+        Right("a tensor's name, `*` for anything, such as head.*"),
+    ]
+    """Which tensors: a name, `*` for anything, `?` for one character."""
+    method: Literal["none", "topk", "quantised", "lowrank"]
+    """As `compression.method`."""
+    ratio: Ratio | None = None
+    """`topk` only; absent: 0.05."""
+    value_bits: ValueBits | None = None
+    """`topk`: absent: 2; `quantised`: 1, 4, 8 or 16; absent: 8."""
+    rank: Rank | None = None
+    """`lowrank` only; absent: 4."""
+
+
 class Compression(Section):
     """How pushes, and what servers publish, are made small."""
 
-    method: Literal["none", "topk"] = "topk"
-    """`topk`: the largest values of each 4,096; what is left out is kept and added to the next push."""
-    ratio: Annotated[float, Field(ge=0.000244140625, le=1.0)] | None = None
-    """`topk` only: the part of the values that is sent, at least one of 4,096; absent: 0.05."""
-    value_bits: Literal[2, 16, 32] | None = None
-    """`topk` only: bits of a value that is sent; 2 = sign and one of two magnitudes; absent: 2."""
+    method: Literal["none", "topk", "quantised", "lowrank", "dgc"] = "topk"
+    """`topk`: the largest values of each 4,096. `quantised`: all values in few bits. `lowrank`: matrices as products of
+    two thin ones (PowerSGD). `dgc`: Deep Gradient Compression, for `update.mode: gradient`. What is left out is kept
+    and added to the next push."""
+    ratio: Ratio | None = None
+    """`topk` and `dgc`: the part of the values that is sent, at least one of 4,096; absent: 0.05."""
+    value_bits: ValueBits | None = None
+    """Bits of a value that is sent. `topk` and `dgc`: 1 to 4 = sign and one of 1, 2, 4, 8 magnitudes; absent: 2.
+    `quantised`: 1, 4, 8 or 16; absent: 8."""
+    rank: Rank | None = None
+    """`lowrank` only; absent: 4."""
+    momentum: Factor | None = None
+    """`dgc` only: of the workers, instead of `update.momentum`; absent: 0.9."""
+    warmup_steps: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
+    """`dgc` only: steps in which the ratio falls from 1/4 to `ratio`; absent: 0."""
+    publish_every: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """How often servers publish: after this part of a turn of all workers; 0.25 with 8 workers: each second push.
+    0: after each push."""
+    rules: Annotated[list[CompressionRule], Field(max_length=32)] = []
+    """Tensors that are compressed otherwise. The first rule that matches counts; buffers match none."""
 
 
 class LossScale(Section):

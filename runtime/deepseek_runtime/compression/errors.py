@@ -2,7 +2,14 @@
 
 
 class NonFinite(ValueError):
-    """The values to encode hold an infinity or a NaN; nothing was written."""
+    """The values to encode hold an infinity or a NaN: nothing is sent, and the residual given for writing is void.
+
+    index: where; codec.py adds the sentence.
+    """
+
+    def __init__(self, index: int, message: str = "") -> None:
+        super().__init__(message or f"element {index} is not finite")
+        self.index = index
 
 
 class PayloadError(ValueError):

@@ -21,6 +21,9 @@ WORDS_IN = types.Array(types.uint64, 1, "C", readonly=True)
 FLOATS = types.float32[::1]
 HALVES = types.uint16[::1]
 WORDS = types.uint64[::1]
+INTS_IN = types.Array(types.int64, 1, "C", readonly=True)
+BYTES = types.uint8[::1]
+BYTES_IN = types.Array(types.uint8, 1, "C", readonly=True, aligned=False)
 INT = types.int64
 FLOAT = types.float32
 BOOL = types.boolean

@@ -1,11 +1,6 @@
-"""The numba kernels: the same bytes as dense.py and topk_numpy.py, within a few copies of the memory limit.
+"""The numba kernels of dense pieces and of the quantisers: the same bytes as dense.py and quantised_numpy.py.
 
-Selection finds the k-th largest magnitude of a chunk by bisection over the floats' bits, which sort as integers:
-each probe counts a chunk that lies in the first cache, with vector instructions; the last chunk's threshold is
-where the search begins, and it ends at the first probe that leaves exactly k (about 12 probes). Exact, no worst
-case beyond 31 probes, nothing to sort.
-
-Importing this module compiles or loads everything (0.5 s from the cache). All in one file on purpose: see jit.inner.
+Importing this module compiles or loads them. All that a kernel calls stands in its file on purpose: see jit.inner.
 """
 
 import numpy as np
@@ -14,6 +9,8 @@ import numpy.typing as npt
 from deepseek_runtime.compression.coding import F32
 from deepseek_runtime.compression.jit import (
     BOOL,
+    BYTES,
+    BYTES_IN,
     FLOAT,
     FLOATS,
     FLOATS_IN,
@@ -21,21 +18,46 @@ from deepseek_runtime.compression.jit import (
     HALVES_IN,
     INT,
     NOTHING,
-    WORDS,
-    WORDS_IN,
     inner,
     kernel,
 )
+from deepseek_runtime.compression.quantised import BLOCK
 
+U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
-U64 = npt.NDArray[np.uint64]
-I32 = npt.NDArray[np.int32]
 
-COUNT_BITS = 13
 INFINITY = 0x7F800000
 """As bits; every finite magnitude is less."""
-MARGIN = 1 << 20
-"""An eighth of an octave, in bits of a float: how far a chunk's threshold is expected from the last one's."""
+PART = 1 << 12
+"""Elements summed before they are looked at: they are still in the first cache."""
+
+
+@kernel(INT, FLOATS_IN, FLOATS_IN, FLOATS, BOOL)
+def total(values: F32, plus: F32, residual: F32, in_place: bool) -> int:
+    """residual = values + plus (empty: nothing); returns where a sum is not finite, -1 if nowhere."""
+    for start in range(0, residual.size, PART):
+        here = residual[start : start + PART]
+        given = values[start : start + PART]
+        if plus.size and in_place:
+            owed = plus[start : start + PART]
+            for i in range(here.size):
+                here[i] += owed[i]
+        elif plus.size:
+            owed = plus[start : start + PART]
+            for i in range(here.size):
+                here[i] = given[i] + owed[i]
+        elif not in_place:
+            for i in range(here.size):
+                here[i] = given[i]
+        bits = here.view(np.int32)
+        largest = np.int32(0)
+        for i in range(bits.size):
+            largest = max(largest, np.int32(bits[i] & np.int32(0x7FFFFFFF)))
+        if largest >= INFINITY:
+            for i in range(bits.size):
+                if bits[i] & 0x7FFFFFFF >= INFINITY:
+                    return start + i
+    return -1
 
 
 @kernel(BOOL, FLOATS_IN)
@@ -43,7 +65,7 @@ def finite(values: F32) -> bool:
     bits = values.view(np.int32)
     largest = np.int32(0)
     for i in range(bits.size):
-        largest = max(largest, np.int32(bits[i] & 0x7FFFFFFF))
+        largest = max(largest, np.int32(bits[i] & np.int32(0x7FFFFFFF)))
     return bool(largest < INFINITY)
 
 
@@ -65,13 +87,13 @@ def _widen(half: np.uint32) -> np.float32:
     return np.uint32(half << np.uint32(16)).view(np.float32)  # type: ignore[no-any-return, unused-ignore]
 
 
-@kernel(NOTHING, FLOATS_IN, FLOATS, HALVES)
-def encode_bfloat16(values: F32, residual: F32, halves: U16) -> None:
-    bits = values.view(np.uint32)
-    for i in range(values.size):
+@kernel(NOTHING, FLOATS, HALVES)
+def encode_bfloat16(residual: F32, halves: U16) -> None:
+    bits = residual.view(np.uint32)
+    for i in range(residual.size):
         half = _round(bits[i])
         halves[i] = half
-        residual[i] = values[i] - _widen(half)
+        residual[i] -= _widen(half)
 
 
 @kernel(BOOL, HALVES_IN)
@@ -89,285 +111,102 @@ def add_bfloat16(halves: U16, target: F32, scale: np.float32) -> None:
 
 
 @inner
-def _put(words: U64, at: int, value: int, width: int) -> int:
-    """Writes `width` bits (at most 62) at bit `at` of zeroed words; returns the bit after them."""
-    shift = at & 63
-    words[at >> 6] |= np.uint64(value) << np.uint64(shift)
-    if shift + width > 64:
-        words[(at >> 6) + 1] |= np.uint64(value) >> np.uint64(64 - shift)
-    return at + width
+def _step(block: F32, value_bits: int) -> np.uint32:
+    """A block's step as bfloat16: the mean magnitude for 1 bit, else the largest by 127 (7), rounded up."""
+    bits = block.view(np.int32)
+    largest = np.int32(0)
+    for i in range(bits.size):
+        largest = max(largest, np.int32(bits[i] & np.int32(0x7FFFFFFF)))
+    if value_bits > 1:
+        most = np.float32((1 << (value_bits - 1)) - 1)
+        quotient = np.float32(np.uint32(largest).view(np.float32) / most)
+        half = np.uint32((np.int64(quotient.view(np.uint32)) + 0xFFFF) >> 16)
+        return half if np.isfinite(np.float32(_widen(half) * most)) else np.uint32(half - np.uint32(1))
+    # Integers in units of 2^-40 of the largest's octave: their sum is the same in any order.
+    top = max(int(largest) >> 23, 1)
+    total = 0
+    for i in range(bits.size):
+        key = int(bits[i] & np.int32(0x7FFFFFFF))
+        exponent = key >> 23
+        mantissa = (key & 0x7FFFFF) | (int(exponent > 0) << 23)
+        total += (mantissa << 16) >> min(top - max(exponent, 1), 40)
+    mean = np.float64(total) / np.float64(block.size)
+    scale = np.int64((top - 166 + 1023) << 52).view(np.float64)
+    return _round(np.float32(mean * scale).view(np.uint32))
 
 
-@inner
-def _get(words: U64, at: int, width: int) -> int:
-    """Reads `width` bits (at most 62) at bit `at`."""
-    shift = at & 63
-    value = words[at >> 6] >> np.uint64(shift) | words[(at >> 6) + 1] << np.uint64(1) << np.uint64(63 - shift)
-    return np.int64(value & ((np.uint64(1) << np.uint64(width)) - np.uint64(1)))  # type: ignore[return-value]
-
-
-@inner
-def _put_fields(words: U64, at: int, values: I32, count: int, width: int) -> int:
-    """`_put` of the first `count` values, none negative, through a register."""
-    word, fill = at >> 6, at & 63
-    full = words[word]
-    for j in range(count):
-        value = np.uint64(values[j])
-        full |= value << np.uint64(fill)
-        fill += width
-        if fill >= 64:
-            words[word] = full
-            word += 1
-            fill -= 64
-            full = value >> np.uint64(width - fill)
-    words[word] = full
-    return at + count * width
-
-
-@inner
-def _count(keys: I32, size: int, threshold: int) -> int:
-    bound = np.int32(threshold)
-    count = np.int32(0)
-    for i in range(size):
-        count = np.int32(count + np.int32(keys[i] >= bound))
-    return int(count)
-
-
-@inner
-def _threshold(keys: I32, size: int, limit: int, guess: int) -> tuple[int, int]:
-    """(t, ties): the `limit` largest nonzero keys are those above t and the first `ties` of those equal to it."""
-    if _count(keys, size, 1) <= limit:
-        return 1, size
-    low, high, above, probe = 1, INFINITY, 0, 0
-    while high - low > 1:
-        probe += 1
-        middle = (low + high) >> 1
-        if probe == 1 and low < guess - MARGIN < high:
-            middle = guess - MARGIN
-        elif probe == 2 and low < guess + MARGIN < high:
-            middle = guess + MARGIN
-        count = _count(keys, size, middle)
-        if count == limit:
-            return middle, size
-        if count > limit:
-            low = middle
+@kernel(NOTHING, FLOATS, HALVES, BYTES, INT)
+def encode_quantised(residual: F32, steps: U16, codes: U8, value_bits: int) -> None:
+    """Takes the values from `residual` and leaves the rest there; codes: zeroed."""
+    most = np.float32((1 << (value_bits - 1)) - 1)
+    scratch = np.empty(BLOCK, np.int32)
+    for number in range(steps.size):
+        block = residual[number * BLOCK : (number + 1) * BLOCK]
+        half = _step(block, value_bits)
+        steps[number] = half
+        step = _widen(half)
+        if value_bits == 1:
+            bits = block.view(np.uint32)
+            for i in range(block.size):
+                scratch[i] = np.int32(bits[i] >> np.uint32(31))
+                block[i] -= -step if scratch[i] else step
+            out = codes[number * (BLOCK // 8) :]
+            for i in range(block.size):
+                out[i >> 3] |= np.uint8(scratch[i] << (i & 7))
+            continue
+        divisor = step if step > 0 else np.float32(1)
+        for i in range(block.size):
+            scratch[i] = np.int32(max(min(np.float32(np.rint(block[i] / divisor)), most), -most))
+            block[i] -= np.float32(scratch[i]) * step
+        if value_bits == 8:
+            out = codes[number * BLOCK :]
+            for i in range(block.size):
+                out[i] = np.uint8(scratch[i])
         else:
-            high, above = middle, count
-    return low, limit - above
+            out = codes[number * (BLOCK // 2) :]
+            for i in range(block.size):
+                out[i >> 1] |= np.uint8((scratch[i] & 15) << ((i & 1) << 2))
 
 
 @inner
-def _select(keys: I32, size: int, threshold: int, ties: int, positions: I32) -> int:
-    """Ascending positions of what `_threshold` found; returns how many. `positions` has room for one more."""
-    bound = np.int32(threshold)
-    count = 0
-    if ties >= size:
-        for i in range(size):
-            positions[count] = i
-            count += int(keys[i] >= bound)
-        return count
-    for i in range(size):
-        equal = int(keys[i] == bound) & int(ties > 0)
-        ties -= equal
-        positions[count] = i
-        count += int(keys[i] > bound) | equal
-    return count
+def _code(codes: U8, i: int, value_bits: int) -> int:
+    """The number (or sign, 0 or 1) of element i."""
+    if value_bits == 8:
+        return int((np.int64(codes[i]) ^ 128) - 128)
+    if value_bits == 4:
+        return int(((np.int64(codes[i >> 1]) >> ((i & 1) << 2) & 15) ^ 8) - 8)
+    return int(np.int64(codes[i >> 3]) >> (i & 7) & 1)
 
 
-@inner
-def _put_positions(words: U64, at: int, positions: I32, count: int, rice: int, low_bits: I32) -> int:
-    mask = (1 << rice) - 1
-    last = -1
-    for j in range(count):
-        gap = positions[j] - last - 1
-        last = positions[j]
-        low_bits[j] = gap & mask
-        at += gap >> rice
-        words[at >> 6] |= np.uint64(1) << np.uint64(at & 63)
-        at += 1
-    return _put_fields(words, at, low_bits, count, rice)
+@kernel(BOOL, HALVES_IN, BYTES_IN, INT, INT)
+def check_quantised(steps: U16, codes: U8, size: int, value_bits: int) -> bool:
+    for number in range(steps.size):
+        if steps[number] >= 0x7F80:
+            return False
+        if value_bits > 1:
+            step = _widen(np.uint32(steps[number]))
+            largest = 0
+            for i in range(number * BLOCK, min((number + 1) * BLOCK, size)):
+                largest = max(largest, abs(_code(codes, i, value_bits)))
+            if largest >> (value_bits - 1) or not np.isfinite(np.float32(np.float32(largest) * step)):
+                return False
+    rest = size * value_bits & 7
+    return rest == 0 or codes[-1] >> rest == 0
 
 
-@inner
-def _put_levels(words: U64, at: int, residual: F32, keys: I32, positions: I32, count: int) -> int:
-    """Two magnitudes and 2 bits a value. Overwrites the front of `keys`."""
-    for j in range(count):
-        keys[j] = keys[positions[j]]
-    threshold, ties = _threshold(keys, count, (count + 1) // 2, keys[0])
-    upper_sum, lower_sum, upper_count = 0.0, 0.0, 0
-    for j in range(count):
-        equal = int(keys[j] == threshold)
-        upper = int(keys[j] > threshold) | (equal & int(ties > 0))
-        ties -= equal
-        value = residual[positions[j]]
-        magnitude = np.float64(abs(value))
-        upper_sum += magnitude if upper else 0.0
-        lower_sum += 0.0 if upper else magnitude
-        upper_count += upper
-        keys[j] = int(value < 0) | (upper << 1)
-    upper_half = _round(np.float32(upper_sum / upper_count).view(np.uint32))
-    lower_half = _round(np.float32(lower_sum / max(count - upper_count, 1)).view(np.uint32))
-    at = _put(words, at, int(upper_half), 16)
-    at = _put(words, at, int(lower_half), 16)
-    levels = _levels(upper_half, lower_half, np.float32(1))
-    for j in range(count):
-        residual[positions[j]] -= levels[keys[j]]
-    return _put_fields(words, at, keys, count, 2)
-
-
-@inner
-def _levels(upper_half: np.uint32, lower_half: np.uint32, scale: np.float32) -> F32:
-    """What the four 2-bit codes stand for."""
-    upper, lower = scale * _widen(upper_half), scale * _widen(lower_half)
-    levels = np.empty(4, np.float32)
-    levels[0], levels[1], levels[2], levels[3] = lower, -lower, upper, -upper
-    return levels
-
-
-@kernel(INT, FLOATS, WORDS, INT, INT, INT, INT, INT)
-def encode_topk(residual: F32, words: U64, chunk: int, kept: int, kept_last: int, rice: int, value_bits: int) -> int:
-    """Takes the values from `residual` and leaves there what was not sent; returns the bits written."""
-    keys = np.empty(chunk, np.int32)
-    low_bits = np.empty(chunk, np.int32)
-    positions = np.empty(chunk + 1, np.int32)
-    at, guess = 0, 0
-    for start in range(0, residual.size, chunk):
-        piece = residual[start : start + chunk]  # a slice from 0: only so the loops become vector instructions
-        bits = piece.view(np.int32)
-        for i in range(bits.size):
-            keys[i] = np.int32(bits[i] & np.int32(0x7FFFFFFF))
-        limit = kept if start + chunk < residual.size else kept_last
-        guess, ties = _threshold(keys, piece.size, limit, guess)
-        count = _select(keys, piece.size, guess, ties, positions)
-        if count == kept:
-            at = _put(words, at, 1, 1)
-        elif count == 0:
-            at = _put(words, at, 2, 2)
-            continue
+@kernel(NOTHING, HALVES_IN, BYTES_IN, FLOATS, FLOAT, INT)
+def add_quantised(steps: U16, codes: U8, target: F32, scale: np.float32, value_bits: int) -> None:
+    for number in range(steps.size):
+        step = _widen(np.uint32(steps[number]))
+        start = number * BLOCK
+        block = target[start : start + BLOCK]
+        if value_bits == 8:
+            here = codes[start:]
+            for i in range(block.size):
+                block[i] += scale * (np.float32(np.int8(here[i])) * step)
+        elif value_bits == 4:
+            for i in range(block.size):
+                block[i] += scale * (np.float32(_code(codes, start + i, 4)) * step)
         else:
-            at = _put(words, at, count << 2, 2 + COUNT_BITS)
-        at = _put_positions(words, at, positions, count, rice, low_bits)
-        if value_bits == 2:
-            at = _put_levels(words, at, piece, keys, positions, count)
-            continue
-        patterns = piece.view(np.uint32)
-        for j in range(count):
-            i = positions[j]
-            if value_bits == 16:
-                half = _round(patterns[i])
-                at = _put(words, at, int(half), 16)
-                piece[i] -= _widen(half)
-            else:
-                at = _put(words, at, int(patterns[i]), 32)
-                piece[i] -= piece[i]
-    return at
-
-
-@inner
-def _get_count(words: U64, at: int, bits: int, size: int, kept: int) -> tuple[int, int]:
-    """How many values a chunk of `size` elements holds and the bit after that; (-1, 0) if malformed."""
-    malformed = (-1, 0)
-    if at + 1 > bits:
-        return malformed
-    if _get(words, at, 1):
-        return (kept, at + 1) if kept <= size else malformed
-    if at + 2 > bits:
-        return malformed
-    if _get(words, at, 2):
-        return 0, at + 2
-    if at + 2 + COUNT_BITS > bits:
-        return malformed
-    count = _get(words, at + 2, COUNT_BITS)
-    return (count, at + 2 + COUNT_BITS) if 0 < count <= size else malformed
-
-
-@inner
-def _get_positions(words: U64, at: int, bits: int, size: int, count: int, rice: int, positions: I32) -> int:
-    """Fills `positions` for one chunk; returns the bit after them, or -1 if malformed."""
-    word, last, found = at >> 6, at - 1, 0
-    window = words[word] >> np.uint64(at & 63) << np.uint64(at & 63)
-    while found < count:
-        while window and found < count:
-            lowest = window & (~window + np.uint64(1))
-            place = (word << 6) + int(np.float64(lowest).view(np.int64) >> 52) - 1023  # a power of two: its exponent
-            window ^= lowest
-            positions[found] = min(place - last - 1, size)
-            last = place
-            found += 1
-        if found < count:
-            word += 1
-            if word << 6 >= bits:
-                return -1
-            window = words[word]
-    at = last + 1
-    if at + count * rice > bits:
-        return -1
-    last = -1
-    for j in range(count):
-        last += ((int(positions[j]) << rice) | _get(words, at, rice)) + 1
-        positions[j] = min(last, size)
-        at += rice
-    return at if last < size else -1
-
-
-@inner
-def _finite_values(words: U64, at: int, count: int, value_bits: int) -> bool:
-    if value_bits == 2:
-        return _get(words, at, 16) < 0x7F80 and _get(words, at + 16, 16) < 0x7F80
-    infinity = 0x7F80 if value_bits == 16 else INFINITY
-    largest = 0
-    for j in range(count):
-        largest = max(largest, _get(words, at + j * value_bits, value_bits - 1))
-    return largest < infinity
-
-
-@kernel(INT, WORDS_IN, INT, INT, INT, INT, INT, INT)
-def check_topk(words: U64, bits: int, size: int, chunk: int, kept: int, rice: int, value_bits: int) -> int:
-    """The bit after a run of `size` elements and its padding, or -1 if malformed."""
-    positions = np.empty(chunk, np.int32)
-    at = 0
-    for start in range(0, size, chunk):
-        elements = min(chunk, size - start)
-        count, at = _get_count(words, at, bits, elements, kept)
-        if count < 0:
-            return -1
-        if count == 0:
-            continue
-        at = _get_positions(words, at, bits, elements, count, rice, positions)
-        if at < 0:
-            return -1
-        values = count * value_bits + (32 if value_bits == 2 else 0)
-        if at + values > bits or not _finite_values(words, at, count, value_bits):
-            return -1
-        at += values
-    padding = -at & 7
-    return -1 if _get(words, at, padding) else at + padding
-
-
-@kernel(INT, WORDS_IN, FLOATS, FLOAT, INT, INT, INT, INT)
-def add_topk(words: U64, target: F32, scale: np.float32, chunk: int, kept: int, rice: int, value_bits: int) -> int:
-    """Adds a checked run; returns the bit after it, without padding."""
-    positions = np.empty(chunk, np.int32)
-    bits = words.size * 64
-    at = 0
-    for start in range(0, target.size, chunk):
-        piece = target[start : start + chunk]
-        count, at = _get_count(words, at, bits, piece.size, kept)
-        if count == 0:
-            continue
-        at = _get_positions(words, at, bits, piece.size, count, rice, positions)
-        if value_bits == 2:
-            levels = _levels(np.uint32(_get(words, at, 16)), np.uint32(_get(words, at + 16, 16)), scale)
-            at += 32
-            for j in range(count):
-                piece[positions[j]] += levels[_get(words, at + 2 * j, 2)]
-        elif value_bits == 16:
-            for j in range(count):
-                half = np.uint32(_get(words, at + 16 * j, 16))
-                piece[positions[j]] += scale * _widen(half)
-        else:
-            for j in range(count):
-                value = np.uint32(_get(words, at + 32 * j, 32)).view(np.float32)
-                piece[positions[j]] += scale * value
-        at += count * value_bits
-    return at
+            for i in range(block.size):
+                block[i] += scale * (-step if _code(codes, start + i, 1) else step)

@@ -6,18 +6,23 @@ from deepseek_runtime.compression.dense import (
     check_bfloat16,
     check_float32,
     encode_bfloat16,
-    finite,
+    total,
 )
-from deepseek_runtime.compression.topk_numpy import add_topk, check_topk, encode_topk
+from deepseek_runtime.compression.quantised_numpy import add_quantised, check_quantised, encode_quantised
+from deepseek_runtime.compression.topk_numpy import encode_topk
+from deepseek_runtime.compression.topk_numpy_decode import add_topk, check_topk
 
 __all__ = [
     "add_bfloat16",
     "add_float32",
+    "add_quantised",
     "add_topk",
     "check_bfloat16",
     "check_float32",
+    "check_quantised",
     "check_topk",
     "encode_bfloat16",
+    "encode_quantised",
     "encode_topk",
-    "finite",
+    "total",
 ]

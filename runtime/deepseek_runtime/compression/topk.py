@@ -6,69 +6,105 @@ as Rice-coded gaps between their positions and, by `value_bits`,
     32  float32, exact
     16  bfloat16: float32's range, so it needs no scale; its rounding error goes into the residual, where a finer
         format would gain nothing
-     2  a sign and one of two magnitudes, the means of the larger and of the smaller half of the chunk's kept
-        magnitudes ("statistical" 2 bits of MuLoCo, 2505.23725: linear levels are measurably worse), in bfloat16
+     8  a sign and one of 128 magnitudes, in equal steps of the floats' bits between the chunk's smallest and largest
+        kept one: logarithmic within an octave's precision, under 0.4 % off for Gaussian values
+    4, 3, 2, 1
+        a sign and one of 8, 4, 2, 1 magnitudes, the means of as many groups of equal size ("statistical" levels of
+        MuLoCo, 2505.23725: linear ones are measurably worse)
 
-(SparseLoCo, 2508.15706; chunks, k and the measurements: docs/architecture). Small tensors go as dense bfloat16,
-buffers as float32.
+(SparseLoCo, 2508.15706; chunks, k and the measurements: docs/architecture.) With a cut the threshold is one for the
+whole vector (Deep Gradient Compression, 1712.01887), so counts vary from chunk to chunk and are coded as they are.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from deepseek_runtime.compression.coding import F32, U8, Codings, Kernels, TopKKernels
-from deepseek_runtime.compression.dense import BFloat16, Float32
+from deepseek_runtime.compression.coding import F32, U8, Encoder, How, Load
 from deepseek_runtime.compression.errors import PayloadError
+from deepseek_runtime.compression.form import VALUE_BITS, count_rice, keep, rice_parameter, rice_table
+from deepseek_runtime.compression.header import Header
+from deepseek_runtime.compression.pieces import Piece
+
+TOPK: Final = 2
+"""Number of the form."""
+VARY: Final = 1 << 7
+"""Bit of the header's first parameter: counts vary. Below it the code of the value bits, then 4 bits: Rice of gaps."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopK:
-    """chunk, value_bits, kept (of a full chunk) and rice are as in the payload's header.
+    """What one header says. kept: values of a full chunk, or about so many where counts vary."""
 
-    ratio: what an encoder keeps of a last, shorter chunk; a decoder reads the counts.
-    """
-
-    kernels: TopKKernels
+    load: Load
     chunk: int
     kept: int
-    rice: int
     value_bits: int
-    ratio: float = 1.0
-
-    def encode(self, values: F32, residual: F32) -> bytes:
-        last = values.size % self.chunk or self.chunk
-        kept_last = keep(self.ratio, last)
-        return self.kernels.encode_topk(values, residual, self.chunk, self.kept, kept_last, self.rice, self.value_bits)
+    rice: int
+    vary: bool
 
     def check(self, data: U8, offset: int, size: int) -> int:
-        end = self.kernels.check_topk(data, offset, size, self.chunk, self.kept, self.rice, self.value_bits)
+        end = self.load().check_topk(
+            data, offset, size, self.chunk, self.kept, self.rices, self.value_bits, self.counts
+        )
         if end < 0:
             raise PayloadError("cut short or damaged: a chunk of sparse values cannot be read")
         return end
 
     def add(self, data: U8, offset: int, target: F32, scale: np.float32) -> int:
-        return self.kernels.add_topk(data, offset, target, scale, self.chunk, self.kept, self.rice, self.value_bits)
+        return self.load().add_topk(
+            data, offset, target, scale, self.chunk, self.kept, self.rices, self.value_bits, self.counts
+        )
+
+    @property
+    def rices(self) -> npt.NDArray[np.int64]:
+        return rice_table(self.chunk) if self.vary else np.full(self.chunk + 1, self.rice, np.int64)
+
+    @property
+    def counts(self) -> int:
+        return count_rice(self.kept) if self.vary else -1
+
+    def header(self) -> Header:
+        small = VALUE_BITS.index(self.value_bits) << 4 | self.rice | (VARY if self.vary else 0)
+        return Header(TOPK, small, self.kept)
 
 
-def codings(kernels: Kernels, chunk: int, kept: int, rice: int, value_bits: int, ratio: float = 1.0) -> Codings:
-    return {
-        "weights": TopK(kernels, chunk, kept, rice, value_bits, ratio),
-        "small": BFloat16(kernels),
-        "buffers": Float32(kernels),
-    }
+@dataclass(frozen=True, slots=True)
+class TopKEncoder:
+    load: Load
+    chunk: int
+    ratio: float
+    value_bits: int
+
+    def encode(self, values: F32, plus: F32 | None, residual: F32, how: How) -> bytes:
+        ratio = self.ratio if how.ratio is None else how.ratio
+        kept = keep(ratio, self.chunk)
+        kept_last = keep(ratio, values.size % self.chunk or self.chunk)
+        vary = how.cut is not None
+        form = TopK(self.load, self.chunk, kept, self.value_bits, 0 if vary else rice_parameter(kept, self.chunk), vary)
+        body = self.load().encode_topk(
+            values,
+            plus,
+            residual,
+            self.chunk,
+            kept,
+            kept_last,
+            form.rices,
+            self.value_bits,
+            form.counts,
+            how.cut,
+        )
+        return form.header().pack() + body
 
 
-def keep(ratio: float, elements: int) -> int:
-    """How many of a chunk's elements are sent."""
-    return max(1, round(ratio * elements))
+def encoder(piece: Piece, load: Load, chunk: int) -> Encoder:
+    return TopKEncoder(load, chunk, piece.method.ratio, piece.method.value_bits)
 
 
-def rice_parameter(kept: int, chunk: int) -> int:
-    """The b that makes Rice codes of the gaps shortest, if `kept` of `chunk` positions are drawn at random.
-
-    A gap is then geometric with p = kept / chunk and costs b + 1 / (1 - (1 - p) ** 2 ** b) bits: at 5 % 5.79
-    against an entropy of 5.73.
-    """
-    miss = 1 - kept / chunk
-    return min(range(12), key=lambda bits: bits + 1 / (1 - miss ** (1 << bits)))
+def decoder(piece: Piece, header: Header, load: Load, chunk: int) -> TopK:
+    rice, bits, vary = header.small & 15, header.small >> 4 & 7, bool(header.small & VARY)
+    if bits >= len(VALUE_BITS) or rice >= 12 or (vary and rice) or not 1 <= header.large <= chunk:
+        raise PayloadError(f"{header.large} values of {chunk} with the parameter {header.small:#04x} are no Top-K")
+    return TopK(load, chunk, header.large, VALUE_BITS[bits], rice, vary)

@@ -7,14 +7,13 @@ if nothing could be cached.
 import sys
 import time
 
+from deepseek_runtime.compression import plain
 from deepseek_runtime.compression.codec import load
-from deepseek_runtime.compression.plain import finite
 
 
 def main() -> int:
     began = time.perf_counter()
-    kernels = load()
-    if kernels.finite is finite:
+    if load() is plain:
         sys.stderr.write("numba cannot be imported: nothing to compile\n")
         return 1
     from deepseek_runtime.compression.jit import cache_folder

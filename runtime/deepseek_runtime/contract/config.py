@@ -52,10 +52,26 @@ class Staleness(Section):
     max: Positive = 16
 
 
-class Compression(Section):
-    method: Literal["none", "topk"] = "topk"
+class CompressionMethod(Section):
+    method: Literal["none", "topk", "quantised", "lowrank", "dgc"] = "topk"
     ratio: float = 0.05
-    value_bits: Literal[2, 16, 32] = 2
+    value_bits: Literal[1, 2, 3, 4, 8, 16, 32] = 2
+    rank: Positive = 4
+
+
+class CompressionRule(CompressionMethod):
+    match: str
+    """A pattern over tensors' names, `*` for anything; the first rule that matches counts."""
+
+
+class Compression(CompressionMethod):
+    rules: tuple[CompressionRule, ...] = ()
+    publish_every: float = 0.0
+    """Part of a turn of all workers between two publications of a span; 0: each push is published."""
+    momentum: float = 0.9
+    """`dgc` only: the workers'; the servers' rule has none then."""
+    warmup_steps: Count = 0
+    """`dgc` only: steps in which the ratio falls from 1/4 to its own."""
 
 
 class LossScale(Section):

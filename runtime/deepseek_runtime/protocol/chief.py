@@ -316,7 +316,7 @@ class Chief:
         timing = self.settings.timing
         plan = self.settings.plan(opened.samples)
         spans = len(opened.space.spans)
-        ledger = Ledger(self.number, plan, spans, self.settings.bound, self.settings.share)
+        ledger = Ledger(self.number, plan, spans, self.settings.bound, self.settings.share, self.settings.publish_every)
         self.leasing = Leasing(self.number, opened.branch, spans, self.servers, ledger, self.orders, self.workers)
         self.saving = Saving(self.number, self.servers, opened, self.orders, self.tickets, timing.moments)
         effects = self.leasing.start(opened.states, now)

@@ -4,6 +4,7 @@ A range is done when every span has reported it, whoever computed it, however of
 """
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -26,9 +27,18 @@ class Outstanding:
 
 
 class Ledger:
-    """`spans` is their number; `bound` the staleness bound, None for async."""
+    """`spans` is their number; `bound` the staleness bound, None for async; `publish_every`: the part of a turn of all
+    workers that a pull may lack."""
 
-    def __init__(self, term: int, plan: RangePlan, spans: int, bound: int | None, share: bool = True) -> None:
+    def __init__(
+        self,
+        term: int,
+        plan: RangePlan,
+        spans: int,
+        bound: int | None,
+        share: bool = True,
+        publish_every: float = 0.0,
+    ) -> None:
         self.plan = plan
         self.done = AppliedSet()
         self.skipped: set[int] = set()
@@ -39,6 +49,9 @@ class Ledger:
         self._full = (1 << spans) - 1
         self._bound = bound
         self._share = share
+        self._publish_every = publish_every
+        self._lag = 0
+        """Ranges that are done and that a pull may lack."""
         self._masks: dict[int, int] = {}
         self._missing: list[int] = []
         self._returned: list[int] = []
@@ -105,6 +118,7 @@ class Ledger:
 
     def lease(self, worker: Member, live: int) -> Lease | None:
         """The next range for `worker`: missing on some span first, then returned, then new ones (Chief 2)."""
+        self._lag = max(0, math.ceil(self._publish_every * live - 1e-6) - 1)
         g = self._pick()
         if g is None:
             return None
@@ -134,7 +148,8 @@ class Ledger:
         """Chief 2: new ranges wait while the oldest outstanding lease is `bound` done ranges old by its stamp."""
         if self._bound is None or not self.leases:
             return True
-        return len(self.done) - min(held.lease.stamp for held in self.leases.values()) < self._bound
+        oldest = min(held.lease.stamp for held in self.leases.values())
+        return len(self.done) - oldest < max(1, self._bound - self._lag)
 
     def _give(self, worker: Member, g: int, stamp: int, live: int) -> Lease:
         self._number += 1

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepseek_runtime.compression import SpanCodec
+from deepseek_runtime.compression.momentum import Correction
 from deepseek_runtime.contract.config import Timing
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import TermRecord
@@ -52,7 +53,9 @@ F32 = npt.NDArray[np.float32]
 
 
 class Pusher:
-    """`build` makes a span's codec. All times are of the caller's clock, in seconds."""
+    """`build` makes a span's codec; `correction`: the momentum of Deep Gradient Compression.
+
+    All times are of the caller's clock, in seconds."""
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class Pusher:
         fingerprint: str,
         build: Callable[[Space, int], SpanCodec],
         timing: Timing,
+        correction: Correction | None = None,
     ) -> None:
         self.me = me
         self.record: TermRecord | None = None
@@ -72,7 +76,7 @@ class Pusher:
         self.left = False
         self.leased = WorkerLease()
         self.pulling = Pulling(timing.resend)
-        self.pushing = Pushing(timing.resend)
+        self.pushing = Pushing(timing.resend, correction)
         self.ticket: Ask | None = None
         self._outbox = Outbox(timing.heartbeat)
         self._offering = Offering(samples)

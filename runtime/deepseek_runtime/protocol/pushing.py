@@ -1,4 +1,7 @@
-"""A worker's pushes: what compression has not sent yet (the residual e), and at most one push that is unanswered."""
+"""A worker's pushes: what compression has not sent yet (the residual e), and at most one push that is unanswered.
+
+With Deep Gradient Compression also the momentum u, which changes with e: compression/momentum.py.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deepseek_runtime.compression import SpanCodec
+from deepseek_runtime.compression.coding import AS_SET, How
+from deepseek_runtime.compression.momentum import Correction, masked, one_threshold
 from deepseek_runtime.contract.records import TermRecord
 from deepseek_runtime.protocol import term as terms
 from deepseek_runtime.protocol.effects import Effect, Send
@@ -33,6 +38,8 @@ class Pending:
     integers: I64 | None
     stats: Mapping[str, Any]
     waiting: set[int]
+    momentum: F32 | None = None
+    """What u becomes where the part is applied."""
     stale: bool = False
     sent_at: float = 0.0
     wait: float = 0.0
@@ -41,12 +48,14 @@ class Pending:
 class Pushing:
     """`resend`: seconds until an unanswered push is sent again; doubles to five times that."""
 
-    def __init__(self, resend: float) -> None:
+    def __init__(self, resend: float, correction: Correction | None = None) -> None:
         self.pending: Pending | None = None
         self._resend = resend
         self._space: Space | None = None
         self._codecs: Sequence[SpanCodec] = ()
         self._e: F32 = np.zeros(0, np.float32)
+        self._correction = correction
+        self._u: F32 = np.zeros(0, np.float32)
         self._buffers: list[slice] = []
         self._sequence = 0
         self._w = 0.0
@@ -55,6 +64,7 @@ class Pushing:
         """Another branch: residual and pending push are worthless."""
         self._space, self._codecs = space, codecs
         self._e = np.zeros(space.size, np.float32)
+        self._u = np.zeros(space.size if self._correction is not None else 0, np.float32)
         self._buffers = [slice(one.offset, one.stop) for one in space.segments if one.kind == "buffers"]
         self.pending = None
 
@@ -72,13 +82,46 @@ class Pushing:
         magnitudes = {span.index: _magnitude(kept[span.start : span.stop]) for span in self._space.spans}
         for buffer in self._buffers:
             np.subtract(x[buffer], kept[buffer], out=kept[buffer])
-        kept += self._e
+        momentum = self._corrected(kept) if self._correction is not None else None
+        hows = self._hows(kept, lease.g) if self._correction is not None else {}
+        before = kept.copy() if momentum is not None else kept
         parts: dict[int, Payload] = {}
         for span in self._space.spans:
             here = kept[span.start : span.stop]
-            parts[span.index] = self._codecs[span.index].encode(here, here)
+            owed = self._e[span.start : span.stop] if momentum is None else None
+            parts[span.index] = self._codecs[span.index].encode(here, here, owed, hows.get(span.index, AS_SET))
         self._w = lease.w
         self._begin(lease, samples, parts, kept, magnitudes, integers, stats)
+        if momentum is not None and self.pending is not None:
+            self.pending.momentum = masked(momentum, before, kept)
+
+    def _corrected(self, kept: F32) -> F32:
+        """Momentum correction: u' = m u + d, and `kept` becomes e + u'; buffers stay values."""
+        assert self._correction is not None
+        momentum = np.float32(self._correction.momentum) * self._u + kept
+        values = [kept[buffer].copy() for buffer in self._buffers]
+        np.add(self._e, momentum, out=kept)
+        for buffer, value in zip(self._buffers, values, strict=True):
+            kept[buffer], momentum[buffer] = value, 0
+        return momentum
+
+    def _hows(self, kept: F32, g: int) -> dict[int, list[How]]:
+        """Global Top-K: one threshold over all pieces that it is for; `gradient` has one step a range, so g counts
+        them."""
+        assert self._correction is not None and self._space is not None
+        places = [
+            (span.index, number, slice(span.start + piece.start, span.start + piece.stop))
+            for span in self._space.spans
+            for number, piece in enumerate(self._codecs[span.index].pieces)
+            if piece.method.method == "dgc"
+        ]
+        hows = {span.index: [AS_SET] * len(self._codecs[span.index].pieces) for span in self._space.spans}
+        ratio = self._correction.ratio_at(g)
+        for (index, number, _), how in zip(
+            places, one_threshold(kept, [here for *_, here in places], ratio), strict=True
+        ):
+            hows[index][number] = how
+        return hows
 
     def begin_residual(self) -> bool:
         """Worker 7: e dense, a sequence without a range, with the w of the last lease. False: e is zero."""
@@ -169,6 +212,8 @@ class Pushing:
             if answer == "applied":
                 span = self._space.spans[index]
                 self._e[span.start : span.stop] = pending.kept[span.start : span.stop]
+                if pending.momentum is not None:
+                    self._u[span.start : span.stop] = pending.momentum[span.start : span.stop]
             pending.stale |= answer == "stale"
         if pending.waiting:
             return None

@@ -19,6 +19,8 @@ class Settings:
     timing: Timing = Timing()
     backup: bool = False
     """Each span is also held by its server's neighbour."""
+    publish_every: float = 0.0
+    """Part of a turn of all workers that a pull may lack."""
 
 
 def settings_of(config: JobConfig) -> Settings:
@@ -36,6 +38,7 @@ def settings_of(config: JobConfig) -> Settings:
         plan=plan,
         bound=bounds[staleness.mode],
         share=training.update.weight == "share",
+        publish_every=training.compression.publish_every,
         checkpoint_every=config.checkpoint.every_steps,
         evaluate_every=training.evaluation.every_steps,
         timing=config.timing,

@@ -34,6 +34,8 @@ class SpanParts:
     lr: Callable[[int], float]
     dense: bool = False
     """Compression is off: the copy is what the rule publishes, theta itself mostly, and nothing is logged."""
+    publish_every: float = 0.0
+    """Part of a turn of all workers between two publications; 0: each push is published."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,8 @@ class Span:
     answers: dict[int, LastAnswer] = field(default_factory=dict)
     _log: deque[tuple[int, bytes]] = field(default_factory=deque)
     _log_bytes: int = 0
+    _unpublished: float = 0.0
+    """Part of a turn of all workers that p lacks."""
     _scratch: F32 = field(init=False)
 
     def __post_init__(self) -> None:
@@ -191,7 +195,9 @@ class Span:
     def apply(self, worker: Member, push: Push) -> None:
         """Server 2, then 3: theta changes by the rule, once, and the change is published."""
         self._take(worker, push.lease.g if push.lease is not None else None, push)
-        self.publish()
+        self._unpublished += push.w
+        if self._unpublished >= self.parts.publish_every - 1e-6:
+            self.publish()
 
     def _take(self, worker: Member, g: int | None, push: Push | PushChange) -> None:
         """Everything that an owner and its neighbour do alike."""
@@ -229,6 +235,7 @@ class Span:
     def publish(self) -> None:
         """Server 3: d = compress(theta - p); p += d; log it."""
         self.count += 1
+        self._unpublished = 0.0
         target = self.parts.rule.published(self.theta)
         if self.parts.dense:
             self.p[:] = target

@@ -19,7 +19,7 @@ SAID = {
     "list for a mapping": "spec.training.staleness in body must be of type object",
     "mapping for a list": 'unknown field "spec.workers.pod.env.OMP_NUM_THREADS"',
     "not a choice": 'spec.training.optimizer.schedule: Unsupported value: "Cosine": supported values: "constant", ',
-    "not a choice of numbers": 'spec.training.compression.valueBits: Unsupported value: 4: supported values: "2", "16"',
+    "not a choice of numbers": 'spec.training.compression.valueBits: Unsupported value: 5: supported values: "1", "2"',
     "no task": 'spec.training.task: Invalid value: "string": "deepseek_runtime.tasks.digits" does not fit; '
     "right: module:Class, such as deepseek_runtime.tasks.digits:Digits",
     "quantity": "spec.workers.resources.limits.memory in body should match '^[0-9]+",

@@ -105,7 +105,8 @@ def test_a_manifest_of_every_field_is_right_on_one_machine_too() -> None:
     missing = set(fields(SCHEMA["properties"]["spec"])) - set(given_fields(given))
     assert {path for path in missing if not path.startswith(("workers.", "servers.pod.affinity."))} == {
         "checkpoint.storage.pvc", "checkpoint.storage.pvc.claimName", "checkpoint.storage.pvc.subPath",
-        "training.code.folder", "training.optimizer.betas", "training.steps", "training.task",
+        "training.code.folder", "training.compression.momentum", "training.compression.rank",
+        "training.compression.warmupSteps", "training.optimizer.betas", "training.steps", "training.task",
         "training.update.lookAhead", "training.update.momentum", "training.update.outerMomentum",
     }  # fmt: skip
 

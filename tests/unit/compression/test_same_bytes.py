@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from builders.values import F32, SHAPES, Case, ValueBits, cases, span_of, values_of
+from builders.values import F32, QUANTISED_BITS, SHAPES, Case, cases, span_of, values_of
 from deepseek_runtime.compression import codec_for
+from deepseek_runtime.compression.form import VALUE_BITS, ValueBits
 from deepseek_runtime.contract.config import Compression
 
 
@@ -24,6 +25,19 @@ def require_same(case: Case) -> None:
     assert fast.encode(in_place, in_place) == payload
     assert bits(in_place) == bits(left_plain)
 
+    # What is owed is added on the way: the same as adding it before.
+    owed = case.values[::-1].copy()
+    with np.errstate(over="ignore"):
+        whole = case.values + owed
+    if np.isfinite(whole).all():
+        expected = plain.encode(whole, left_plain)
+        for codec in (plain, fast):
+            assert codec.encode(case.values, left_fast, plus=owed) == expected
+            assert bits(left_fast) == bits(left_plain)
+            in_place = case.values.copy()
+            assert codec.encode(in_place, in_place, plus=owed) == expected
+            assert bits(in_place) == bits(left_plain)
+
     start = np.linspace(-1, 1, case.values.size, dtype=np.float32)
     sum_plain, sum_fast = start.copy(), start.copy()
     plain.add(payload, sum_plain, 1 / 3)
@@ -38,13 +52,22 @@ def test_on_any_case(case: Case) -> None:
 
 
 @pytest.mark.parametrize("shape", sorted(SHAPES))
-@pytest.mark.parametrize("value_bits", [2, 16, 32])
+@pytest.mark.parametrize("value_bits", VALUE_BITS)
 def test_on_full_chunks_and_an_odd_rest(shape: str, value_bits: ValueBits) -> None:
     runs = span_of(("weights", 4 * 4096 + 1733), ("small", 77), ("buffers", 13))
     values = np.zeros(6 * 4096 + 4096, np.float32)
     for run in runs:
         values[run.start : run.stop] = values_of(shape, run.stop - run.start)
     require_same(Case(runs, values, Compression(value_bits=value_bits), 4096))
+
+
+@pytest.mark.parametrize("shape", sorted(SHAPES))
+@pytest.mark.parametrize("value_bits", QUANTISED_BITS)
+def test_quantised(shape: str, value_bits: ValueBits) -> None:
+    runs = span_of(("weights", 4096 + 1733))
+    values = np.zeros(2 * 4096, np.float32)
+    values[: 4096 + 1733] = values_of(shape, 4096 + 1733)
+    require_same(Case(runs, values, Compression(method="quantised", value_bits=value_bits), 4096))
 
 
 def test_scales_change_from_chunk_to_chunk() -> None:
