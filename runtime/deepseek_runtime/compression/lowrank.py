@@ -76,17 +76,20 @@ class LowRankEncoder:
         return Header(LOWRANK, self.rank).pack() + body + b"".join(edges)
 
     def _factors(self, matrix: F32) -> tuple[U16, U16]:
-        # In units of its largest value: no product leaves the floats.
+        # In units of its largest value: no product leaves the floats. What Q itself cannot hold is clipped, and stays
+        # in the residual.
         largest = max(float(np.abs(matrix).max()), 2.0**-120)
-        unit = np.float32(2.0 ** np.floor(np.log2(largest)))
-        scaled = matrix / unit
+        unit = np.float64(2.0 ** np.floor(np.log2(largest)))
+        scaled = matrix / np.float32(unit)
         if self._q is None:
             self._q = np.random.default_rng(0).standard_normal((self.slab.columns, self.rank)).astype(np.float32)
         P = np.linalg.qr(scaled @ self._q)[0].astype(np.float32)
         Q = scaled.T @ P
         size = np.linalg.norm(Q, axis=0)
         self._q = np.where(size > 0, Q / np.where(size > 0, size, 1), self._q).astype(np.float32)
-        return to_bfloat16(P).astype("<u2"), to_bfloat16((Q * unit).astype(np.float32)).astype("<u2")
+        most = np.finfo(np.float32).max / (2 * self.rank)
+        sent = np.clip(Q.astype(np.float64) * unit, -most, most).astype(np.float32)
+        return to_bfloat16(P).astype("<u2"), to_bfloat16(sent).astype("<u2")
 
 
 @dataclass(frozen=True, slots=True)
