@@ -47,10 +47,10 @@ _LONGEST: Any = tl.constexpr(ESCAPE + 1 + UNIT_BITS)
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
-def _select(
+def _select(  # type: ignore[no-untyped-def]
     values, owed, residual, positions, kept_values, counts, bad, n, limit_full, limit_last,
     CHUNK: tl.constexpr, ROOM: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     chunk = tl.program_id(0)
     base = chunk.to(tl.int64) * CHUNK
     i = tl.arange(0, CHUNK)
@@ -63,14 +63,16 @@ def _select(
     tl.store(residual + base + i, total, inside)
     limit = tl.where(base + CHUNK < n, limit_full, limit_last)
     nonzero = tl.sum((key > 0).to(tl.int32))
-    # The largest t with at least `limit` keys from it on; with fewer nonzero ones than that, all of them.
-    low = 1
+    # A t with `limit` keys from it on, or the largest with more; with fewer nonzero ones than that, 1. It is mostly
+    # within three octaves of the largest.
+    near = tl.maximum(largest - (3 << 23), 1)
+    low = tl.where(tl.sum((key >= near).to(tl.int32)) >= limit, near, 1)
     high = largest + 1
     while high - low > 1:
         middle = low + (high - low) // 2
-        enough = tl.sum((key >= middle).to(tl.int32)) >= limit
-        low = tl.where(enough, middle, low)
-        high = tl.where(enough, high, middle)
+        count = tl.sum((key >= middle).to(tl.int32))
+        low = tl.where(count >= limit, middle, low)
+        high = tl.where(count > limit, high, tl.where(count == limit, middle + 1, middle))
     above = tl.sum((key > low).to(tl.int32))
     equal = key == low
     ties = tl.where(nonzero <= limit, CHUNK, limit - above)
@@ -83,10 +85,10 @@ def _select(
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
-def _levels(
+def _levels(  # type: ignore[no-untyped-def]
     residual, positions, kept_values, counts, units, codes, quotients,
     CHUNK: tl.constexpr, ROOM: tl.constexpr, PADDED: tl.constexpr, GROUPS: tl.constexpr, RICE: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     chunk = tl.program_id(0)
     count = tl.load(counts + chunk)
     j = tl.arange(0, PADDED)
@@ -136,10 +138,10 @@ def _unit_length(difference, rice):  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
-def _lengths(
+def _lengths(  # type: ignore[no-untyped-def]
     counts, units, quotients, tops, lengths, chunks, kept,
     BLOCK: tl.constexpr, GROUPS: tl.constexpr, RICE: tl.constexpr, STEP_RICE: tl.constexpr, CODE_BITS: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     chunk = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = chunk < chunks
     count = tl.load(counts + chunk, inside, 0)
@@ -184,11 +186,11 @@ def _put_unit(words, at, difference, rice, unit, there):  # type: ignore[no-unty
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
-def _pack(
+def _pack(  # type: ignore[no-untyped-def]
     positions, counts, units, codes, quotients, tops, starts, words, kept,
     ROOM: tl.constexpr, PADDED: tl.constexpr, GROUPS: tl.constexpr, RICE: tl.constexpr, STEP_RICE: tl.constexpr,
     CODE_BITS: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     chunk = tl.program_id(0)
     count = tl.load(counts + chunk)
     one = tl.arange(0, 1)

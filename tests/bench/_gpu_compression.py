@@ -66,10 +66,10 @@ def _rows(make: Callable[..., object], size: int, name: str, ratio: float) -> li
 
 
 def _milliseconds(what: Callable[[], object]) -> float:
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     torch.cuda.synchronize()
-    begin.record()  # type: ignore[no-untyped-call]
+    begin.record()
     what()
-    end.record()  # type: ignore[no-untyped-call]
+    end.record()
     torch.cuda.synchronize()
-    return float(begin.elapsed_time(end))  # type: ignore[no-untyped-call]
+    return float(begin.elapsed_time(end))
