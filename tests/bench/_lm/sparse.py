@@ -10,9 +10,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from deepseek_runtime.compression.codec import HEADER
-from deepseek_runtime.compression.topk import keep, rice_parameter
-from deepseek_runtime.compression.topk_numpy import COUNT_BITS
+from deepseek_runtime.compression.form import (
+    COUNT_BITS,
+    ESCAPE,
+    LARGEST_UNIT,
+    STEP_RICE,
+    TOP_RICE,
+    UNIT_BITS,
+    UNIT_SHIFT,
+    keep,
+    rice_parameter,
+)
+from deepseek_runtime.compression.header import HEADER
 from deepseek_runtime.space import Space
 
 
@@ -55,8 +64,8 @@ class Codec:
         elements = sum(stop - start for start, stop, _ in runs)
         narrow = sum(stop - start for start, stop, kind in runs if kind == "small")
         self._runs = len(runs)
-        self._fixed = HEADER.size * len(space.spans) + 2 * narrow
-        self.dense_size = HEADER.size * len(space.spans) + 4 * elements
+        self._fixed = HEADER.size * len(runs) + 2 * narrow
+        self.dense_size = HEADER.size * len(runs) + 4 * elements
         """Bytes of a whole copy, as a first pull and a last push are."""
         self._limits = torch.from_numpy(limits).to(device)
         self._full = torch.tensor(full, device=device)[:, None]
@@ -76,14 +85,24 @@ class Codec:
         count = kept.sum(2, keepdim=True)
         upper = kept & (rank < (count + 1) // 2)
         lower = kept & ~upper
-        levels = torch.where(upper, _mean(magnitudes, upper), _mean(magnitudes, lower)) * kept
+        top = _unit(magnitudes, upper)
+        # One value alone: the lower level is the upper one.
+        bottom = torch.where(count > 1, _unit(magnitudes, lower), top)
+        levels = (torch.where(upper, top, bottom) << UNIT_SHIFT).view(torch.float32) * kept
         signed = torch.copysign(levels, rows.gather(2, places))
         sparse = torch.zeros_like(rows).scatter_(2, places, signed)
         sparse = torch.where(self._small, rows.bfloat16().float(), sparse).flatten(1)
-        sizes = self._sizes(places, kept, count.squeeze(2))
+        sizes = self._sizes(places, kept, count.squeeze(2), top.squeeze(2), bottom.squeeze(2))
         return Sent(torch.where(self.dense, values, sparse), torch.where(self.dense[:, 0], self.dense_size, sizes))
 
-    def _sizes(self, places: torch.Tensor, kept: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    def _sizes(
+        self,
+        places: torch.Tensor,
+        kept: torch.Tensor,
+        count: torch.Tensor,
+        top: torch.Tensor,
+        bottom: torch.Tensor,
+    ) -> torch.Tensor:
         """Bits of each chunk as topk_numpy.py says, each run filled up to whole bytes."""
         beyond = self._chunk
         ordered = torch.where(kept, places, beyond).sort(dim=2).values
@@ -91,7 +110,14 @@ class Codec:
         gaps = torch.where(ordered < beyond, ordered - before - 1, 0)
         quotients = (gaps >> self._rice).sum(2)
         form = torch.where(count == self._full, 1, torch.where(count == 0, 2, 2 + COUNT_BITS))
-        bits = form + quotients + torch.where(count > 0, count * (1 + self._rice[:, :, 0] + 2) + 32, 0)
+        # A top level is sent as the difference to that of the run's last chunk that has one.
+        number = torch.arange(self._chunks, device=places.device)
+        some = torch.where(count > 0, number, -1).cummax(1).values
+        last = torch.cat([torch.full_like(some[:, :1], -1), some[:, :-1]], 1)
+        same = (last >= 0) & (self._of_run[last.clamp(min=0)] == self._of_run)
+        change = top - torch.where(same, top.gather(1, last.clamp(min=0)), 0)
+        levels = _unit_bits((change << 1) ^ (change >> 31), TOP_RICE) + _unit_bits(top - bottom, STEP_RICE[2])
+        bits = form + quotients + torch.where(count > 0, count * (1 + self._rice[:, :, 0] + 2) + levels, 0)
         by_run = torch.zeros((len(bits), self._runs + 1), dtype=torch.int64, device=bits.device)
         by_run.index_add_(1, self._of_run, bits)
         return ((by_run[:, :-1] + 7) // 8).sum(1) + self._fixed
@@ -106,8 +132,13 @@ def _largest(rows: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor
     return (keys // width).int().view(torch.float32), width - 1 - keys % width
 
 
-def _mean(magnitudes: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """[..., 1], on bfloat16's grid; summed in float64, as the product does."""
+def _unit(magnitudes: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """int32 [..., 1]: the mean in the units that levels are sent in."""
     total = (magnitudes.double() * chosen).sum(2, keepdim=True)
-    mean = total / chosen.sum(2, keepdim=True).clamp(min=1)
-    return mean.float().bfloat16().float()
+    mean = (total / chosen.sum(2, keepdim=True).clamp(min=1)).float()
+    return ((mean.view(torch.int32) + (1 << (UNIT_SHIFT - 1))) >> UNIT_SHIFT).clamp(max=LARGEST_UNIT)
+
+
+def _unit_bits(difference: torch.Tensor, rice: int) -> torch.Tensor:
+    quotient = difference >> rice
+    return torch.where(quotient < ESCAPE, quotient + 1 + rice, ESCAPE + 1 + UNIT_BITS)
