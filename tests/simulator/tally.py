@@ -5,7 +5,7 @@ theta[row, sample] = -(how often it counted), exactly, less what workers still o
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, cast
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepseek_runtime.compression import PayloadError, SpanCodec, codec_for
+from deepseek_runtime.compression.coding import AS_SET, How
 from deepseek_runtime.contract.config import Compression
 from deepseek_runtime.protocol.effects import PartData
 from deepseek_runtime.protocol.span import SpanParts
@@ -58,7 +59,9 @@ class TinyCodec:
         self.dense_size = 1 + 4 * size
         self._dense = dense
 
-    def encode(self, values: F32, residual: F32) -> bytes:
+    def encode(self, values: F32, residual: F32, plus: F32 | None = None, how: How | Sequence[How] = AS_SET) -> bytes:
+        if plus is not None:
+            values = np.add(values, plus, out=residual)
         if self._dense:
             payload = b"d" + values.tobytes()
             residual[:] = 0
