@@ -62,3 +62,38 @@ def test_gradients_to_adamw_at_the_servers(jobs: Jobs) -> None:
     assert (status.phase, status.restarts_total) == ("Succeeded", 0), told(folder)
     assert status.progress is not None
     assert status.progress.metrics["accuracy"] > 0.9
+
+
+LOCAL = {"optimizer": {"name": "adamw", "lr": 2e-3}, "update": {"localSteps": 4}}
+GRADIENT = {
+    "optimizer": {"name": "sgd", "lr": 0.05, "clipNorm": 1.0, "warmupSteps": 50},
+    "update": {"mode": "gradient"},
+}
+WAYS = {
+    "four-bits-published-rarely": {
+        **LOCAL,
+        "compression": {
+            "method": "topk",
+            "valueBits": 4,
+            "publishEvery": 1.0,
+            "rules": [{"match": "*.weight", "method": "quantised", "valueBits": 4}],
+        },
+    },
+    "one-bit": {**LOCAL, "compression": {"method": "quantised", "valueBits": 1}},
+    "low-rank": {**LOCAL, "compression": {"method": "lowrank", "rank": 2}},
+    "deep-gradient-compression": {
+        **GRADIENT,
+        "compression": {"method": "dgc", "ratio": 0.01, "warmupSteps": 200, "momentum": 0.9},
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_to_compress(jobs: Jobs, way: str) -> None:
+    folder = jobs.start({**DIGITS, "steps": 1200, **WAYS[way]}, name=way, servers=2, workers=2)
+    status = ended(folder)
+    assert (status.phase, status.restarts_total) == ("Succeeded", 0), told(folder)
+    assert status.progress is not None
+    print(way, status.progress.metrics, status.progress.dense_bytes / status.progress.wire_bytes)
+    assert status.progress.metrics["accuracy"] > 0.9
