@@ -13,8 +13,8 @@ subtracted only, so a card gives what numpy gives. Not imported by servers: it n
 from typing import Any, Final
 
 import torch
-import triton  # type: ignore[import-untyped, unused-ignore]
-import triton.language as tl  # type: ignore[import-untyped, unused-ignore]
+import triton
+import triton.language as tl
 
 from deepseek_runtime.compression.errors import NonFinite
 from deepseek_runtime.compression.form import (
