@@ -5,8 +5,9 @@
     host     masters, gradients in float32 and unscaled, and whatever the optimizer keeps: it steps there
 
 So a forward and backward give what they give under autocast with masters on the device, bit for bit, and 2 + 2 bytes a
-weight on the device take the place of 16 and a cast copy (ZeRO-Offload's division, Ren et al., 2101.06840). On a GPU
-all host memory here is pinned. The price is a transfer each way and an optimizer on the CPU at each step.
+weight on the device take the place of 16 and a cast copy (ZeRO-Offload's division, Ren et al., 2101.06840). Beside a
+GPU masters and gradients are pinned. The price is a transfer each way and an optimizer on the CPU at each step. Outside
+autocast such a layer takes inputs of its own type only.
 """
 
 from collections import Counter
@@ -63,8 +64,8 @@ class HostMasters:
         rest = [one for one in kept if id(one) not in low_ids]
         self._low_size, size = _extent(low), _extent(low) + _extent(rest)
         pinned = device.type == "cuda"
-        self._masters, gradients = (torch.zeros(size, pin_memory=pinned) for _ in range(2))
-        self._staged = torch.zeros(self._low_size, dtype=compute, pin_memory=pinned)
+        self._masters, gradients = (torch.zeros(size, pin_memory=pinned and size > 0) for _ in range(2))
+        self._staged = torch.zeros(self._low_size, dtype=compute, pin_memory=pinned and self._low_size > 0)
         self._low = torch.zeros(self._low_size, dtype=compute, device=device)
         self._rest = torch.zeros(size - self._low_size, device=device)
         places = [(0, self._low, low), (self._low_size, self._rest, rest)]
