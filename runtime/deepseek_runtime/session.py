@@ -161,6 +161,7 @@ class Session:
                 moments=self._moments,
                 load_moments=self._load_moments,
                 load_loss_scale=self._load_loss_scale,
+                room=self._space.room,
                 tied=self._space.tied,
             )
         )
