@@ -54,10 +54,10 @@ WAYS: Final = (
     Way("fp32", "float32", "device"),
     Way("fp16", "float16", "device"),
     Way("fp16, masters on the host", "float16", "host"),
-    Way("torch, fp32", "float32", None),
     Way("torch.amp, fp16", "float16", None),
 )
 OTHERS: Final = (
+    Way("torch, fp32", "float32", None),
     Way("fp32, masters on the host", "float32", "host"),
     Way("bf16, masters on the host", "bfloat16", "host"),
 )
@@ -93,7 +93,7 @@ class Meter:
 
     def __init__(self, device: torch.device, steps: int) -> None:
         self._gpu = device.type == "cuda"
-        self._cold = min(COLD, steps // 2)
+        self._cold, self._last = min(COLD, steps // 2), steps
         self._steps = 0
         self._began = self._ended = time.perf_counter()
         self.held = self.peak = 0
@@ -105,18 +105,17 @@ class Meter:
 
     def step(self) -> None:
         self._steps += 1
-        if self._steps == self._cold and self._gpu:
+        if self._gpu and self._steps in (self._cold, self._last):
             torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
         self._ended = time.perf_counter()
         if self._steps == self._cold:
             self._began = self._ended
+            if self._gpu:
+                torch.cuda.reset_peak_memory_stats()
 
     def end(self) -> None:
         if self._gpu:
-            torch.cuda.synchronize()
             self.peak = torch.cuda.max_memory_allocated() - self.before
-            self._ended = time.perf_counter()
 
     @property
     def steps_a_second(self) -> float:
@@ -215,7 +214,7 @@ def _plain(task: ByteLM, size: Size, way: Way, seed: int, steps: int, device: to
     dataset = task.dataset("train")
     plan = RangePlan(len(dataset), size.windows, LOCAL_STEPS, steps, seed)
     batches = [batch for g in range(plan.count) for batch in plan.batches(g)]
-    skipped, dtype = 0, torch.float16 if way.compute == "float16" else torch.bfloat16
+    dtype = torch.float16 if way.compute == "float16" else torch.bfloat16
     for step, indices in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = schedule.learning_rate(config, step, steps)
@@ -226,13 +225,12 @@ def _plain(task: ByteLM, size: Size, way: Way, seed: int, steps: int, device: to
         meter.backward()
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        before = scaler.get_scale()
         scaler.step(optimizer)
         scaler.update()
-        skipped += int(scaler.get_scale() < before)
         optimizer.zero_grad(set_to_none=True)
         meter.step()
     meter.end()
+    skipped = steps - int(next(iter(optimizer.state.values()))["step"])
     score = evaluate_model(model, task.evaluate)["loss"] if scored else float("nan")
     return _Trained(meter, _parameters(model), score, scaler.get_scale() if low else None, skipped)
 

@@ -30,8 +30,9 @@ MAIN = Size("bytelm, 10.8 M, 64 windows of 256", 6, 6, 384, 256, 64)
 LARGE = Size("bytelm, 85 M, 16 windows of 256", 12, 12, 768, 256, 16)
 TINY = Size("bytelm, tiny, on a CPU", 1, 2, 32, 32, 2)
 SEEDS = 3
-LARGE_STEPS = COLD + 16
-FP32, FP16, HOST, TORCH, AMP = (way.name for way in WAYS)
+SHORT, LARGE_STEPS = COLD + 32, COLD + 16
+FP32, FP16, HOST, AMP = (way.name for way in WAYS)
+TORCH = OTHERS[0].name
 
 
 def main() -> int:
@@ -87,7 +88,7 @@ def _plan(device: torch.device, steps: int) -> Iterator[tuple[Size, Way, int, in
             yield size, way, seed, steps, windows
         if seed == 0:
             for way in OTHERS:
-                yield size, way, seed, min(steps, LARGE_STEPS), 0
+                yield size, way, seed, min(steps, SHORT), 0
             for way in WAYS if gpu else ():
                 yield LARGE, way, 0, LARGE_STEPS, 0
 
