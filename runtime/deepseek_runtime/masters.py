@@ -54,12 +54,12 @@ class HostMasters:
         self, model: nn.Module, trained: Sequence[torch.Tensor], device: torch.device, compute: torch.dtype
     ) -> None:
         self._device = device
-        self._low_first = compute != torch.float32
+        self._casts = compute != torch.float32
         self._full = False
         shared = _shared(model)
         kept = [one for one in trained if one.dtype == torch.float32 and id(one) not in shared]
-        low_ids = _cast_alone(model) if self._low_first else set()
-        self._others = [one for one in trained if id(one) not in {id(parameter) for parameter in kept}]
+        low_ids = _cast_alone(model) if self._casts else set()
+        self._others = [one for one in trained if one.dtype != torch.float32 or id(one) in shared]
         low = [one for one in kept if id(one) in low_ids]
         rest = [one for one in kept if id(one) not in low_ids]
         self._low_size, size = _extent(low), _extent(low) + _extent(rest)
@@ -105,7 +105,7 @@ class HostMasters:
 
     def use(self, *, full: bool) -> None:
         """full: the module computes in float32 from now on: evaluation, the last try of a batch."""
-        full = full and self._low_first
+        full = full and self._casts
         if full != self._full:
             self._full = full
             self.publish()
