@@ -1,6 +1,6 @@
 """A worker's published copy x: each span at a version, brought up to date by one pull at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +12,16 @@ from deepseek_runtime.protocol import term as terms
 from deepseek_runtime.protocol.effects import Effect, Send
 from deepseek_runtime.protocol.messages import I64, Published, Pull, Version
 from deepseek_runtime.protocol.span import apply_update
-from deepseek_runtime.space import Space
+from deepseek_runtime.space import Space, zeros
 
 F32 = npt.NDArray[np.float32]
 
 
 class Pulling:
-    """`resend`: seconds after which servers that have not answered are asked again."""
+    """`resend`: seconds after which servers that have not answered are asked again; `room` makes the copy's vector."""
 
-    def __init__(self, resend: float) -> None:
+    def __init__(self, resend: float, room: Callable[[int], F32] = zeros) -> None:
+        self._room = room
         self.x: F32 = np.zeros(0, np.float32)
         self.integers: I64 | None = None
         self.versions: dict[int, Version | None] = {}
@@ -35,7 +36,7 @@ class Pulling:
     def adopt(self, space: Space, codecs: Sequence[SpanCodec]) -> None:
         """Another branch: nothing of the copy counts any more."""
         self._space, self._codecs = space, codecs
-        self.x = np.zeros(space.size, np.float32)
+        self.x = self._room(space.size)
         self.versions = dict.fromkeys(range(len(space.spans)))
         self.integers = None
 

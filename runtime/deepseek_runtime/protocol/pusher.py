@@ -47,13 +47,13 @@ from deepseek_runtime.protocol.outbox import Outbox
 from deepseek_runtime.protocol.pulling import Pulling
 from deepseek_runtime.protocol.pushing import Pending, Pushing
 from deepseek_runtime.protocol.worker_lease import WorkerLease
-from deepseek_runtime.space import Space
+from deepseek_runtime.space import Space, zeros
 
 F32 = npt.NDArray[np.float32]
 
 
 class Pusher:
-    """`build` makes a span's codec; `correction`: the momentum of Deep Gradient Compression.
+    """`build` makes a span's codec; `correction`: the momentum of Deep Gradient Compression; `room`: a vector for x.
 
     All times are of the caller's clock, in seconds."""
 
@@ -65,6 +65,7 @@ class Pusher:
         build: Callable[[Space, int], SpanCodec],
         timing: Timing,
         correction: Correction | None = None,
+        room: Callable[[int], F32] = zeros,
     ) -> None:
         self.me = me
         self.record: TermRecord | None = None
@@ -75,7 +76,7 @@ class Pusher:
         """The user's thread has work of ours."""
         self.left = False
         self.leased = WorkerLease()
-        self.pulling = Pulling(timing.resend)
+        self.pulling = Pulling(timing.resend, room)
         self.pushing = Pushing(timing.resend, correction)
         self.ticket: Ask | None = None
         self._outbox = Outbox(timing.heartbeat)
