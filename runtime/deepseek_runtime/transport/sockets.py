@@ -150,6 +150,11 @@ class Post:
         socket.setsockopt(zmq.RECONNECT_IVL, 50)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         socket.setsockopt(zmq.CONNECT_TIMEOUT, 5000)
+        # Only who dials asks for signs of life, also for its peer: libzmq 4.3.5 ends its process when the timer for one
+        # finds that the peer has gone while more had come than may wait (stream_engine_base.cpp, out_event).
+        socket.setsockopt(zmq.HEARTBEAT_IVL, int(self._silence * 200))
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(self._silence * 1000))
+        socket.setsockopt(zmq.HEARTBEAT_TTL, int(self._silence * 1000))
         if self._keys is not None:
             socket.setsockopt(zmq.CURVE_SERVERKEY, self._keys.server_public)
         link = self._traffic.link() if known is None else known.link
@@ -171,8 +176,7 @@ class Post:
         socket.setsockopt(zmq.SNDHWM, most)
         socket.setsockopt(zmq.RCVHWM, most)
         socket.setsockopt(zmq.MAXMSGSIZE, max(own.chunk, self._traffic.limits.head, EXPRESS) + 1024)  # CURVE adds a few
-        socket.setsockopt(zmq.HEARTBEAT_IVL, int(self._silence * 200))
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(self._silence * 1000))
+        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
         socket.setsockopt(zmq.LINGER, 0)
         if self._keys is not None:
             socket.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.public)
