@@ -19,6 +19,7 @@ from torch.nn.parameter import is_lazy
 
 from deepseek_runtime.contract.exit_codes import USER_CODE
 from deepseek_runtime.feed import Initial, JobRefused, Tensors
+from deepseek_runtime.masters import HostMasters
 from deepseek_runtime.optimizers import group_of
 from deepseek_runtime.space import CHUNK, F32, I64, INTEGERS, SPANS, Space, SpaceError, TensorSpec
 
@@ -87,9 +88,10 @@ class ModelSpace:
         self._fixed = tensors.fixed
         self._places = {place.name: place for place in (*floats, *tensors.integers)}
         self._exact = all(segment.dtype == "float32" for segment in self.space.segments)
-        # One host vector, and one on the device, so that a range costs one transfer each way.
-        self._host = torch.zeros(self.space.size)
-        self._stage = self._host if self.device.type == "cpu" else torch.zeros(self.space.size, device=self.device)
+        # What comes from a GPU goes through one pinned vector; the GPU has no copy of it beside the tensors.
+        self._host = torch.from_numpy(self.room(self.space.size))
+        self.masters: HostMasters | None = None
+        """If set, x is written to and read from these; they pass it on to the module."""
         self._start: F32 = np.zeros(self.space.size, np.float32)
 
     @property
@@ -97,20 +99,28 @@ class ModelSpace:
         """The trainable parameters, each once."""
         return [place.tensor for place in self._places.values() if place.is_parameter]
 
+    def room(self, size: int) -> F32:
+        """A vector of zeros [size] in host memory, pinned beside a GPU: one that `write` need not copy first."""
+        zeros: F32 = torch.zeros(size, pin_memory=self.device.type == "cuda").numpy()
+        return zeros
+
     def write(self, x: F32, integers: I64) -> None:
         """Copies x into the model's tensors, in place; `difference` counts from here."""
-        self._host.numpy()[:] = x
-        if self._stage is not self._host:
-            self._stage.copy_(self._host)
+        source = self._source(x)
+        if self.masters is not None:
+            self.masters.settle()
         with torch.no_grad():
-            for tensor, view in self._bound():
-                tensor.copy_(view)
+            for tensor, view in self._bound(source):
+                tensor.copy_(view, non_blocking=True)
             for buffer in self.space.integers:
                 values = torch.from_numpy(integers[buffer.offset : buffer.offset + buffer.size].copy())
                 self._places[buffer.name].tensor.copy_(values.view(buffer.shape))
+        self._settle()
+        if self.masters is not None:
+            self.masters.publish()
         if self._exact:
             # Our own copy: in a job another thread may go on to the next x meanwhile.
-            np.copyto(self._start, self._host.numpy())
+            np.copyto(self._start, x)
         else:
             # A tensor of another type holds x rounded: what training changed is counted from that.
             self._start = self.read()
@@ -163,17 +173,31 @@ class ModelSpace:
                     )
                 tensor.copy_(torch.from_numpy(np.array(values)))
 
-    def _bound(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _source(self, x: F32) -> torch.Tensor:
+        """x where the device can read it."""
+        if self.device.type == "cuda" and x.flags.writeable:
+            given = torch.from_numpy(x)
+            if given.is_pinned():
+                return given
+        self._host.numpy()[:] = x
+        return self._host
+
+    def _bound(self, vector: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for segment in self.space.segments:
-            view = self._stage[segment.offset : segment.stop].view(segment.shape)
-            yield self._places[segment.name].tensor, view
+            view = vector[segment.offset : segment.stop].view(segment.shape)
+            tensor = self._places[segment.name].tensor
+            yield self.masters.of(tensor) if self.masters is not None else tensor, view
 
     def _collect(self) -> None:
         with torch.no_grad():
-            for tensor, view in self._bound():
-                view.copy_(tensor)
-        if self._stage is not self._host:
-            self._host.copy_(self._stage)
+            for tensor, view in self._bound(self._host):
+                view.copy_(tensor, non_blocking=True)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Copies to and from pinned memory are under way until the device says so."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
 def _sort(model: nn.Module) -> _Sorted:

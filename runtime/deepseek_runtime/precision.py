@@ -1,8 +1,8 @@
 """Compute precision: autocast, the dynamic loss scale, and what happens to a batch that came out non-finite.
 
-Weights are FP32 masters always; `precision.compute` is what the forward runs in. In float16 the loss is scaled as
-torch's GradScaler does it (Micikevicius et al., 1710.03740), but a batch is never dropped for it: it is run again
-at the lower scale, at last in FP32. Only a batch that is non-finite there, too, is given up.
+Weights are FP32 masters always (masters.py: where); `precision.compute` is what the forward runs in. In float16 the
+loss is scaled as torch's GradScaler does it (Micikevicius et al., 1710.03740), but a batch is never dropped for it: it
+is run again at the lower scale, at last in FP32. Only a batch that is non-finite there, too, is given up.
 """
 
 import math
@@ -18,6 +18,8 @@ LOWER_SCALE_TRIES: Final = 4
 that a batch which is bad by itself costs little."""
 
 Verdict = Literal["again", "give_up"]
+
+DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class LossScaler:
@@ -65,6 +67,11 @@ class Tries:
         return self.scaler.scale if self.scaler is not None and not self._full else 1.0
 
     @property
+    def full(self) -> bool:
+        """Whether this try runs in float32."""
+        return self._full
+
+    @property
     def retries(self) -> bool:
         """Whether a batch can be run again at all: in float32 it would come out the same."""
         return self.compute != "float32"
@@ -89,4 +96,4 @@ class Tries:
         """The context of this try's forward."""
         if self._full:
             return nullcontext()
-        return torch.autocast(device.type, dtype=torch.float16 if self.compute == "float16" else torch.bfloat16)
+        return torch.autocast(device.type, dtype=DTYPES[self.compute])

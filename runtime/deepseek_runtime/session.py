@@ -10,7 +10,7 @@ In a job the batches are ranges leased from the chief (feed.py is the seam); out
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,10 @@ from deepseek_runtime.contract.config import Training
 from deepseek_runtime.data import Collate, Loader, check_dataset, to_device
 from deepseek_runtime.evaluation import evaluate_model
 from deepseek_runtime.feed import Description, Evaluate, Feed, Tensors, Train
+from deepseek_runtime.masters import HostMasters
 from deepseek_runtime.model_space import ModelSpace
 from deepseek_runtime.moments import read_moments, write_moments
-from deepseek_runtime.precision import Tries
+from deepseek_runtime.precision import DTYPES, Tries
 from deepseek_runtime.random_state import seed_range
 from deepseek_runtime.retry import BatchUndo
 from deepseek_runtime.training_range import TrainingRange
@@ -139,6 +140,11 @@ class Session:
         self._evaluate = evaluate
         self._loader = Loader(dataset, collate, loader_workers, training.seed)
         self._tries = Tries(training.precision)
+        self._masters: HostMasters | None = None
+        if training.precision.masters == "host":
+            trained = self._space.trained
+            self._masters = HostMasters(self._space.model, trained, self.device, DTYPES[training.precision.compute])
+            self._space.masters = self._masters
         self._undo = BatchUndo(model)
         self._autocast = ExitStack()
         self._range: TrainingRange | None = None
@@ -155,6 +161,7 @@ class Session:
                 moments=self._moments,
                 load_moments=self._load_moments,
                 load_loss_scale=self._load_loss_scale,
+                room=self._space.room,
                 tied=self._space.tied,
             )
         )
@@ -213,7 +220,8 @@ class Session:
         self._autocast.close()
         present = self._present()
         loss = float(self._loss)
-        norm = measure(self._space.trained, 1.0 / self._tries.scale, loss)
+        unscale = 1.0 / self._tries.scale
+        norm = measure(self._space.trained, unscale, loss, in_place=self._masters is None)
         self._open, self._loss = False, None
         if norm is None:
             self._space.model.zero_grad(set_to_none=True)
@@ -223,7 +231,9 @@ class Session:
                 self._range = None
                 self._feed.skip(f"batch {present.step} stayed non-finite in float32 (loss {loss})")
             return False
-        self._update.apply(present, norm)
+        changes = self._update.optimizer is not None
+        with self._masters.stepping(unscale, changes=changes) if self._masters is not None else nullcontext():
+            self._update.apply(present, norm)
         self._space.model.zero_grad(set_to_none=True)
         self._tries.good()
         self.retry = False
@@ -265,6 +275,7 @@ class Session:
             self._batch = to_device(self._present().load(), self.device)
             self._undo.take(random=self._tries.retries)
         self._open = True
+        self._compute(full=self._tries.full)
         self._enter_autocast()
         return True
 
@@ -278,6 +289,7 @@ class Session:
 
     def _answer(self, ticket: Evaluate) -> None:
         self._space.write(ticket.x, ticket.integers)
+        self._compute(full=True)
         seed_range(self._seed, ticket.step)
         self.metrics = evaluate_model(self.model, self._evaluate)
         self._feed.evaluated(ticket.step, self.metrics)
@@ -286,7 +298,12 @@ class Session:
         self.finished = True
         self._batch = self._step = None
         self._loader.close()
+        self._compute(full=True)
         self._feed.close()
+
+    def _compute(self, *, full: bool) -> None:
+        if self._masters is not None:
+            self._masters.use(full=full)
 
     def _enter_autocast(self) -> None:
         self._autocast.enter_context(self._tries.autocast(self.device))
@@ -303,7 +320,8 @@ class Session:
     def _load_moments(self, moments: Tensors, initial: bool) -> None:
         optimizer = self._update.optimizer
         if optimizer is not None:
-            write_moments(optimizer, self._space.names, moments)
+            with self._masters.loading() if self._masters is not None else nullcontext():
+                write_moments(optimizer, self._space.names, moments)
         if not moments and not initial:
             self._update.warm_up()
 

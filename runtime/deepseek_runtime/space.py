@@ -39,6 +39,10 @@ class SpaceError(ValueError):
     """A model or a stored table that cannot be a parameter space; the message names the tensor or field."""
 
 
+def zeros(size: int) -> F32:
+    return np.zeros(size, np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """A tensor of the model. dtype: plain (`float32`) or torch's way (`torch.float32`); group: its parameter group."""

@@ -23,10 +23,15 @@ CLIP_EPSILON: Final = 1e-6
 """As in torch.nn.utils.clip_grad_norm_."""
 
 
-def measure(trained: Sequence[torch.Tensor], unscale: float, loss: float) -> torch.Tensor | None:
-    """Unscales the gradients in place; their global norm (0-d), or None when the loss or any of them is non-finite."""
+def measure(
+    trained: Sequence[torch.Tensor], unscale: float, loss: float, *, in_place: bool = True
+) -> torch.Tensor | None:
+    """The unscaled gradients' global norm (0-d), or None when the loss or any of them is non-finite.
+
+    in_place: the gradients themselves are unscaled, too.
+    """
     grads = _gradients(trained)
-    if unscale != 1.0:
+    if unscale != 1.0 and in_place:
         for grad in grads:
             grad.mul_(unscale)
     if not math.isfinite(loss):
@@ -34,7 +39,9 @@ def measure(trained: Sequence[torch.Tensor], unscale: float, loss: float) -> tor
     if not grads:
         return torch.zeros(())
     norms = [torch.linalg.vector_norm(grad, dtype=torch.float32) for grad in grads]
-    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack([one.to(norms[0].device) for one in norms]))
+    if not in_place:
+        norm = norm * unscale
     if torch.isfinite(norm):
         return norm
     # The norm's squares may overflow where no gradient does.
@@ -52,7 +59,9 @@ def clip(trained: Sequence[torch.Tensor], norm: torch.Tensor, limit: float) -> N
     """Scales the gradients in place to the global norm `limit` if `norm` is above it."""
     coefficient = torch.clamp(limit / (norm + CLIP_EPSILON), max=1.0)
     for grad in _gradients(trained):
-        grad.mul_(coefficient.to(grad.device))
+        if coefficient.device != grad.device:
+            coefficient = coefficient.to(grad.device)
+        grad.mul_(coefficient)
 
 
 def _gradients(trained: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -76,7 +76,7 @@ spec:
       rules:
         - {match: "head.*", method: topk, ratio: 0.2, valueBits: 8}
         - {match: "*.proj.weight", method: lowrank, rank: 2}
-    precision: {compute: float16, lossScale: {init: 1024, growth: 4, backoff: 0.25, interval: 100}}
+    precision: {compute: float16, lossScale: {init: 1024, growth: 4, backoff: 0.25, interval: 100}, masters: host}
     evaluation: {everySteps: 100}
   checkpoint:
     everySteps: 50

@@ -118,6 +118,7 @@ def contract_training(training: Training, code_dir: str | None = None) -> contra
         precision=contract.Precision(
             compute=precision.compute,
             loss_scale=contract.LossScale() if scale is None else contract.LossScale(**scale.model_dump()),
+            masters=precision.masters,
         ),
         evaluation=contract.Evaluation(every_steps=evaluation.every_steps),
     )

@@ -235,7 +235,8 @@ RULES: tuple[Rule, ...] = (
         ),
         "compression.method: none, or optimizer.name: sgd, or update.mode: local, where the workers run the optimizer",
         f'!({_ADAM_AT_SERVERS}) || (self.training.compression.method == "none" && '
-        'self.training.compression.rules.all(rule, rule.method == "none"))',
+        "(!has(self.training.compression.rules) || "
+        'self.training.compression.rules.all(rule, rule.method == "none")))',
         (
             f"gradient with %s does not go with compression %s: {_SQUARED}",
             f'has(self.training.optimizer) ? {_NAME} : "adamw, the default,"',

@@ -208,7 +208,7 @@ SECTION_RULES: tuple[SectionRule, ...] = (
         lambda p: p.labels.get(LABEL_NAME) == OWN_NAME,
         f"{LABEL_NAME}: {OWN_NAME} is by what the operator's own Services find their pods",
         f"another {LABEL_NAME}",
-        f'!("{LABEL_NAME}" in self.labels) || self.labels["{LABEL_NAME}"] != "{OWN_NAME}"',
+        f'!has(self.labels) || !("{LABEL_NAME}" in self.labels) || self.labels["{LABEL_NAME}"] != "{OWN_NAME}"',
     ),
     _unique("env", "name", lambda p: [variable.name for variable in p.env]),
     _unique("volumes", "name", lambda p: [volume.name for volume in p.volumes]),

@@ -158,7 +158,9 @@ def _joined(data: Mapping[str, Any]) -> dict[str, Any]:
     if "progress" in data:
         found["progress"] = _read_progress(data["progress"]) | {"events": workings.get("events", ())}
     recoveries = data.get("recoveries") or []
-    recovering = workings.get("recovering") or [{}] * len(recoveries)
+    recovering = workings.get("recovering") or []
+    if len(recovering) != len(recoveries):  # they are of two writers: what is waited for is not known any more
+        recovering = [{}] * len(recoveries)
     found["recoveries"] = [
         {**one, "lostAt": seconds(one["time"]) if "time" in one else 0.0, **more}
         for one, more in zip(recoveries, recovering, strict=True)

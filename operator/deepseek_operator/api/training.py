@@ -147,6 +147,9 @@ class Precision(Section):
     """The type of autocast; float32: none."""
     loss_scale: LossScale | None = None
     """`float16` only; absent: its defaults."""
+    masters: Literal["device", "host"] = "device"
+    """Where FP32 weights and the optimizer's state are. `host`: in pinned host memory; a GPU holds the weights as
+    `compute` reads them and their gradients, the optimizer steps on the CPU."""
 
 
 class Evaluation(Section):

@@ -84,6 +84,7 @@ class LossScale(Section):
 class Precision(Section):
     compute: Literal["float32", "bfloat16", "float16"] = "float32"
     loss_scale: LossScale = LossScale()
+    masters: Literal["device", "host"] = "device"
 
 
 class Evaluation(Section):

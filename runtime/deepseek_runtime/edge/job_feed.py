@@ -124,6 +124,7 @@ class JobFeed:
             lambda space, index: parts.codec(self._who.config, space, index),
             self._who.config.timing,
             parts.correction(self._who.config),
+            description.room,
         )
         self._plan = settings_of(self._who.config).plan(description.samples)
         self._machine = machine

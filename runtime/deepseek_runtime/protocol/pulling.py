@@ -1,6 +1,6 @@
 """A worker's published copy x: each span at a version, brought up to date by one pull at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +12,20 @@ from deepseek_runtime.protocol import term as terms
 from deepseek_runtime.protocol.effects import Effect, Send
 from deepseek_runtime.protocol.messages import I64, Published, Pull, Version
 from deepseek_runtime.protocol.span import apply_update
-from deepseek_runtime.space import Space
+from deepseek_runtime.space import Space, zeros
 
 F32 = npt.NDArray[np.float32]
 
 
 class Pulling:
-    """`resend`: seconds after which servers are asked again for what they have not answered.
+    """`resend`: seconds after which servers are asked again for what they have not answered; `room` makes the copy's
+    vector.
 
     A server answers in one message or in several, each with some spans; each span counts once a pull.
     """
 
-    def __init__(self, resend: float) -> None:
+    def __init__(self, resend: float, room: Callable[[int], F32] = zeros) -> None:
+        self._room = room
         self.x: F32 = np.zeros(0, np.float32)
         self.integers: I64 | None = None
         self.versions: dict[int, Version | None] = {}
@@ -39,7 +41,7 @@ class Pulling:
     def adopt(self, space: Space, codecs: Sequence[SpanCodec]) -> None:
         """Another branch: nothing of the copy counts any more."""
         self._space, self._codecs = space, codecs
-        self.x = np.zeros(space.size, np.float32)
+        self.x = self._room(space.size)
         self.versions = dict.fromkeys(range(len(space.spans)))
         self.integers = None
 

@@ -48,13 +48,14 @@ from deepseek_runtime.protocol.pieces import PIECE
 from deepseek_runtime.protocol.pulling import Pulling
 from deepseek_runtime.protocol.pushing import Pending, Pushing
 from deepseek_runtime.protocol.worker_lease import WorkerLease
-from deepseek_runtime.space import Space
+from deepseek_runtime.space import Space, zeros
 
 F32 = npt.NDArray[np.float32]
 
 
 class Pusher:
-    """`build` makes a span's codec; `correction`: the momentum of Deep Gradient Compression; `piece`: see pieces.py.
+    """`build` makes a span's codec; `correction`: the momentum of Deep Gradient Compression; `piece`: see pieces.py;
+    `room`: a vector for x.
 
     All times are of the caller's clock, in seconds."""
 
@@ -67,6 +68,7 @@ class Pusher:
         timing: Timing,
         correction: Correction | None = None,
         piece: int = PIECE,
+        room: Callable[[int], F32] = zeros,
     ) -> None:
         self.me = me
         self.record: TermRecord | None = None
@@ -77,7 +79,7 @@ class Pusher:
         """The user's thread has work of ours."""
         self.left = False
         self.leased = WorkerLease()
-        self.pulling = Pulling(timing.resend)
+        self.pulling = Pulling(timing.resend, room)
         self.pushing = Pushing(timing.resend, correction, piece)
         self.ticket: Ask | None = None
         self._outbox = Outbox(timing.heartbeat)

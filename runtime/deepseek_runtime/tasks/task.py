@@ -101,7 +101,8 @@ def run_task(task: Task, feed: Feed | None = None, **keywords: Any) -> Session:
                 USER_CODE, "NotATask", f"model() of the task returned {type(model).__name__}, not a torch module"
             )
         gradient = training.update.mode == "gradient"
-        optimizer = None if gradient else build_optimizer(training.optimizer or Optimizer(), model)
+        on_host = training.precision.masters == "host"
+        optimizer = None if gradient else build_optimizer(training.optimizer or Optimizer(), model, on_host=on_host)
         session = join(
             model,
             optimizer,

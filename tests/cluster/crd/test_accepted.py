@@ -62,6 +62,29 @@ def test_free_mappings_keep_what_they_hold(stored: Store) -> None:
     assert spec["checkpoint"]["storage"]["options"] == {"endpoint_url": "http://store:9000", "anon": False}
 
 
+@pytest.mark.parametrize(
+    "path, section",
+    [
+        (("workers", "pod"), {"nodeSelector": {"disk": "fast"}}),
+        (("servers", "pod"), {"tolerations": [{"operator": "Exists"}]}),
+        (("training", "compression"), {"method": "none"}),
+        (("training", "update"), {"mode": "gradient"}),
+        (("training", "precision"), {"compute": "float16"}),
+        (("checkpoint",), {}),
+    ],
+    ids=lambda value: ".".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_section_may_say_one_thing_alone(kubectl: Kubectl, path: tuple[str, ...], section: dict[str, Any]) -> None:
+    data = yaml.safe_load(RIGHT)
+    data["spec"]["training"]["compression"] = {"method": "none"}  # which goes with any update
+    *outer, last = path
+    at = data["spec"]
+    for name in outer:
+        at = at.setdefault(name, {})
+    at[last] = section
+    assert kubectl.judged(yaml.safe_dump(data)) == ""
+
+
 @pytest.mark.parametrize("text", [RIGHT, FULL, VOLUME], ids=["right", "full", "volume"])
 def test_applied_again_nothing_changes(kubectl: Kubectl, stored: Store, text: str) -> None:
     once, twice = stored(text), stored(text)

@@ -46,7 +46,7 @@ def test_every_field_of_training_arrives() -> None:
             "update: {localSteps: 4, weight: one}",
             "staleness: {mode: bounded, max: 3}",
             "compression: {method: topk, ratio: 0.25, valueBits: 16}",
-            "precision: {compute: float16, lossScale: {init: 8, growth: 4, backoff: 0.25, interval: 7}}",
+            "precision: {compute: float16, lossScale: {init: 8, growth: 4, backoff: 0.25, interval: 7}, masters: host}",
             "evaluation: {everySteps: 9}",
         )
     ).training
@@ -58,6 +58,7 @@ def test_every_field_of_training_arrives() -> None:
     assert (made.update.local_steps, made.update.weight) == (4, "one")
     assert made.staleness.max == 3
     assert (made.compression.ratio, made.compression.value_bits) == (0.25, 16)
+    assert made.precision.masters == "host"
     assert made.precision.loss_scale == LossScale(init=8, growth=4, backoff=0.25, interval=7)
     assert made.evaluation.every_steps == 9
 

@@ -60,7 +60,8 @@ COMMON = {
     "args": st.dictionaries(st.from_regex(r"arg_[a-z]{1,5}", fullmatch=True), VALUES, max_size=3),
     "staleness": mapping(mode=st.just("bounded"), max=st.integers(1, 100)),
     "compression": mapping(ratio=st.floats(0.001, 1), valueBits=st.sampled_from([1, 2, 3, 4, 8, 16, 32])),
-    "precision": st.just({"compute": "float16", "lossScale": {"init": 4}}) | st.just({"compute": "bfloat16"}),
+    "precision": st.just({"compute": "float16", "lossScale": {"init": 4}})
+    | st.just({"compute": "bfloat16", "masters": "host"}),
     "evaluation": mapping(everySteps=st.integers(0, 1000)),
 }
 TRAININGS = st.one_of(

@@ -103,6 +103,14 @@ def test_of_a_recovery_that_is_over_only_what_people_read_is_kept() -> None:
     assert "recovering" not in told["workings"]
 
 
+def test_recoveries_that_the_workings_do_not_line_up_with_are_told_as_they_are() -> None:
+    """As where two versions wrote in turn."""
+    told = stored(JobStatus(recoveries=(Recovery(role="worker", index=0, at_step=3, incarnation=2),)))
+    told["recoveries"].append({"role": "server", "index": 1, "atStep": 5})
+    found = read_status({"status": told}).recoveries
+    assert [(one.role, one.at_step, one.incarnation) for one in found] == [("worker", 3, 0), ("server", 5, 0)]
+
+
 def test_a_new_object_has_no_workings_yet() -> None:
     assert read_status({"status": {"phase": "Pending", "columns": {"step": "-"}}}) == JobStatus()
     assert read_status({}) == JobStatus()
