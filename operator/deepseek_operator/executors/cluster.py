@@ -56,8 +56,8 @@ class ClusterExecutor:
     """One job's. One thread. pods: of this job, from the cache; node_lost: whether a node says nothing any more.
 
     keys_hold: whether new members find the keys that the others have; while they do not, none is made.
-    asked: whom an earlier process asked to leave (the status has them). `observe` raises nothing; `apply` raises
-    ApiError, after which the round is to be repeated.
+    asked: whom an earlier process meant to ask to leave. The status has them before their pods are told: one that shows
+    no sign of it never was. `observe` raises nothing; `apply` raises ApiError, after which the round is to be repeated.
     """
 
     def __init__(
@@ -78,6 +78,8 @@ class ClusterExecutor:
         self._keys_hold = keys_hold
         self._now = now
         self._asked = set(asked)
+        self._told: set[Member] = set()
+        """Of those, whose pods the API server has ended for us: the cache may not show it yet."""
         self._belongings = Belongings(api)
         self._mounts = MountProblems(api)
         self._made: dict[Member, _Made] = {}
@@ -150,7 +152,8 @@ class ClusterExecutor:
     def _look(self, member: Member, pod: Manifest, now: float) -> MemberSeen:
         node = _node(pod)
         lost = bool(node) and self._node_lost(node)
-        seen = sight(pod, member, now=now, asked=member in self._asked, node_lost=lost)
+        asked = member in self._asked and (member in self._told or over(pod) or _being_deleted(pod))
+        seen = sight(pod, member, now=now, asked=asked, node_lost=lost)
         before = self._listed.get(member)
         if before is not None and before[0].phase == seen.phase == "gone":
             return before[0]  # how it ended does not change; when it did may have no time of its own
@@ -195,11 +198,13 @@ class ClusterExecutor:
             return
         self._asked.add(member)
         self._api.delete(PODS, self._inputs.owner.namespace, pod["metadata"]["name"], uid=_uid(pod))
+        self._told.add(member)
 
     def _forget(self, member: Member) -> None:
         self._made.pop(member, None)
         self._listed.pop(member, None)
         self._asked.discard(member)
+        self._told.discard(member)
 
     def _remove(self, pod: Manifest, grace: int) -> None:
         self._api.delete(PODS, self._inputs.owner.namespace, pod["metadata"]["name"], uid=_uid(pod), grace=grace)
@@ -213,7 +218,7 @@ class ClusterExecutor:
 
     def _stays(self, pod: Manifest, member: Member, ended: bool) -> bool:
         """While a job runs: the newest failed pod of each role. Of one that has ended: as runPolicy says."""
-        if pod["metadata"].get("deletionTimestamp"):
+        if _being_deleted(pod):
             return False
         if ended:
             return self._policy == "None" or (self._policy == "Running" and over(pod))
@@ -315,3 +320,7 @@ def _uid(pod: Manifest) -> str:
 
 def _node(pod: Manifest) -> str:
     return str((pod.get("spec") or {}).get("nodeName") or "")
+
+
+def _being_deleted(pod: Manifest) -> bool:
+    return bool(pod["metadata"].get("deletionTimestamp"))

@@ -24,7 +24,7 @@ from testcluster import archives
 from testcluster.cluster import Cluster
 
 ROOT = Path(__file__).parents[3]
-PATIENCE = 60.0
+PATIENCE = 240.0
 MEMBER = "docker.io/local/member:1"
 
 

@@ -1,7 +1,10 @@
 """Whom the executor lists while the watch is late: who was made, who was asked to leave, how each ended."""
 
+import pytest
+
 from builders.executor import S0, S1, W0, W1, Cluster
 from builders.pods import deleted, ended, record, running, with_state
+from deepseek_operator.kube.errors import Unreachable
 
 
 def test_pods_come_after_what_they_need() -> None:
@@ -101,6 +104,28 @@ def test_who_was_asked_by_an_earlier_process() -> None:
     seen = cluster.seen()
     assert (seen["worker-0-0"].terminating, seen["worker-0-0"].disrupted) == (True, "")
     assert (seen["worker-1-0"].terminating, seen["worker-1-0"].disrupted != "") == (False, True)
+
+
+def test_who_was_meant_to_be_asked_by_a_process_that_ended_before_it_did_is_asked() -> None:
+    """The status says it before the pod is told: a leader may lose its Lease in between."""
+    cluster = Cluster()
+    cluster.run(W0, W1)
+    cluster.becomes(W0, deleted)
+    cluster.another(asked=(W0, W1))
+    assert [one.terminating for one in cluster.seen().values()] == [True, False]
+    cluster.apply(terminate=(W1,))
+    assert [one.terminating for one in cluster.seen().values()] == [True, True]
+
+
+def test_who_could_not_be_asked_is_asked_again() -> None:
+    cluster = Cluster()
+    cluster.run(W0)
+    cluster.server.refuse["delete pods"] = [Unreachable("no answer")]
+    with pytest.raises(Unreachable):
+        cluster.apply(terminate=(W0,))
+    assert not cluster.seen()["worker-0-0"].terminating
+    assert cluster.apply(terminate=(W0,)) == ["delete pods digits-worker-0-0"]
+    assert cluster.seen()["worker-0-0"].terminating
 
 
 def test_a_pod_that_somebody_deleted_at_once() -> None:
