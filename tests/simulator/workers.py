@@ -35,7 +35,9 @@ class WorkerProcess(Process):
         super().__init__(job, me)
         plan = job.plan
         build = lambda _, index: codec(job.method, index)  # noqa: E731
-        self.machine = Pusher(me, plan.samples, space().fingerprint(), build, job.settings.timing, job.shape.piece)
+        self.machine = Pusher(
+            me, plan.samples, space().fingerprint(), build, job.settings.timing, piece=job.shape.piece
+        )
         self.pace = 1.0
         """How many times longer than usual a range takes."""
         self.hold_training = False

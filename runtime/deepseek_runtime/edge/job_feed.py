@@ -123,8 +123,8 @@ class JobFeed:
             description.space.fingerprint(),
             lambda space, index: parts.codec(self._who.config, space, index),
             self._who.config.timing,
-            parts.correction(self._who.config),
-            description.room,
+            correction=parts.correction(self._who.config),
+            room=description.room,
         )
         self._plan = settings_of(self._who.config).plan(description.samples)
         self._machine = machine

@@ -66,6 +66,7 @@ class Pusher:
         fingerprint: str,
         build: Callable[[Space, int], SpanCodec],
         timing: Timing,
+        *,
         correction: Correction | None = None,
         piece: int = PIECE,
         room: Callable[[int], F32] = zeros,
