@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 RENEWAL_SECONDS = 3600.0
 """How often it is looked whether certificates are to be renewed: they last for months more then."""
-KEYS_SECONDS = 5.0
-"""How old may be what is known of a job's keys when a member is made that needs them."""
 OBSTACLE_SECONDS = 10.0
 """How often it is looked whether what kept a job from starting is gone: claims and ConfigMaps are not watched."""
 
@@ -251,8 +249,7 @@ class ClusterJob:
 
     def _keys_hold(self) -> bool:
         """Whether who is made now finds the keys that the others have: Secrets are not watched."""
-        if time.monotonic() - self._keys_at > KEYS_SECONDS:
-            self._look_at_keys()
+        self._look_at_keys()
         return self._keys is not None and self._keys == self.status.keys
 
     def _tell(self, events: Iterable[JobEvent]) -> None:
