@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepseek_runtime.compression import SpanCodec
+from deepseek_runtime.lent import held_elsewhere
 from deepseek_runtime.space import Run
 
 F32 = npt.NDArray[np.float32]
@@ -38,7 +39,7 @@ class Rule(Protocol):
         ...
 
     def state(self) -> tuple[dict[str, F32], dict[str, float]]:
-        """What a checkpoint must hold beside theta."""
+        """What a checkpoint must hold beside theta; what is applied later does not change it."""
         ...
 
     def load(self, arrays: dict[str, F32], scalars: dict[str, float]) -> None: ...
@@ -96,6 +97,8 @@ class DelayedNesterov:
     _m: F32 = field(init=False)
     _sum: F32 = field(init=False)
     _turn: float = 0.0
+    _lent: bool = False
+    """A snapshot may still have both."""
 
     def __post_init__(self) -> None:
         self._m = np.zeros(self.size, np.float32)
@@ -103,6 +106,10 @@ class DelayedNesterov:
 
     def apply(self, theta: F32, payload: Payload, w: float, lr: float, *, residual: bool = False) -> None:
         g = self.codec.decode(payload)
+        if self._lent:
+            self._lent = False
+            self._m = self._m.copy() if held_elsewhere(self._m, 1) else self._m
+            self._sum = self._sum.copy() if held_elsewhere(self._sum, 1) else self._sum
         for run in self.runs:
             here = slice(run.start, run.stop)
             if run.kind != "buffers":
@@ -122,7 +129,8 @@ class DelayedNesterov:
         return theta
 
     def state(self) -> tuple[dict[str, F32], dict[str, float]]:
-        return {"momentum": self._m.copy(), "turn_sum": self._sum.copy()}, {"turn": self._turn}
+        self._lent = True
+        return {"momentum": self._m, "turn_sum": self._sum}, {"turn": self._turn}
 
     def load(self, arrays: dict[str, F32], scalars: dict[str, float]) -> None:
         if "momentum" in arrays:

@@ -49,8 +49,10 @@ from deepseek_runtime.protocol.messages import Beat, Hello, Message, Report
 from deepseek_runtime.protocol.server_orders import AppliedReport, Done, Joined
 from deepseek_runtime.protocol.serving import Server
 from deepseek_runtime.protocol.settings import settings_of
+from deepseek_runtime.protocol.speakers import may_say
 from deepseek_runtime.transport import Post, load_keys
-from deepseek_runtime.transport.curve import KeysError
+from deepseek_runtime.transport.allocator import keep_freed_memory
+from deepseek_runtime.transport.curve import KeysError, lanes
 
 logger = logging.getLogger("deepseek_runtime.server")
 TICK = 0.1
@@ -70,7 +72,7 @@ class ServerProcess:
             keys = load_keys(who.secrets, "server") if who.secrets else None
         except KeysError as error:
             raise Exit(exit_codes.CONFIG, "KeysInvalid", str(error)) from error
-        self.post = Post(str(who.me), keys)
+        self.post = Post(str(who.me), keys, threads=lanes(keys))
         self.results: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
         self.membership = membership_of(who, self.post.wake)
         self.etcd = Etcd(self.membership, self._done, config.timing.registration_ttl)
@@ -149,7 +151,12 @@ class ServerProcess:
         try:
             member, message = Member.parse(sender), encoding.decode(wire)
         except ValueError as error:
+            self.post.refused["message"] += 1
             logger.warning("refused a message of %s: %s", sender, error)
+            return
+        if not may_say(member.role, message):
+            self.post.refused["speaker"] += 1
+            logger.warning("refused a %s of %s", type(message).__name__, sender)
             return
         self.deliver(member, message)
 
@@ -347,6 +354,7 @@ class ServerProcess:
 def main() -> int:
     who: Identity | None = None
     try:
+        keep_freed_memory()
         who = identity("server")
         start_logging(who)
         process = ServerProcess(who)

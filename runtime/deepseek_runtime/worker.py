@@ -18,6 +18,7 @@ from deepseek_runtime.contract.records import Registration
 from deepseek_runtime.edge.job_feed import JobFeed
 from deepseek_runtime.edge.process import Exit, Identity, identity, leave, start_logging
 from deepseek_runtime.feed import JobRefused
+from deepseek_runtime.transport.allocator import keep_freed_memory
 
 logger = logging.getLogger("deepseek_runtime.worker")
 
@@ -97,6 +98,7 @@ def _script(folder: str | None, script: str) -> str:
 def main() -> int:
     who: Identity | None = None
     try:
+        keep_freed_memory()
         who = identity("worker")
         start_logging(who)
         return leave(who, train(who))

@@ -8,6 +8,7 @@ from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import ServerSeat, TermRecord
 from deepseek_runtime.protocol.effects import Note
 from deepseek_runtime.protocol.messages import Message
+from deepseek_runtime.protocol.pieces import PIECE
 from deepseek_runtime.protocol.server_orders import Order
 from deepseek_runtime.protocol.settings import Settings
 from deepseek_runtime.ranges import RangePlan
@@ -45,6 +46,8 @@ class Shape:
     """g -> how often it stays non-finite (a large number: always)."""
     timing: Timing = Timing()
     backup: bool = False
+    piece: int = PIECE
+    """Bytes of payloads with which a message is closed."""
 
 
 class Job:

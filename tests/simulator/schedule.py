@@ -3,6 +3,7 @@
 import traceback
 from dataclasses import dataclass, field
 
+from deepseek_runtime.protocol.pieces import PIECE
 from simulator.clock import Violation
 from simulator.faults import Faults
 from simulator.job import Job, Shape
@@ -45,6 +46,7 @@ def shape_of(seed: int) -> Shape:
         latency=draw.choice(((0.002, 0.02), (0.002, 0.1), (0.01, 0.6))),
         storing=draw.choice(((0.005, 0.1), (0.02, 0.6))),
         backup=draw.random() < 0.6,
+        piece=draw.choice((1, 16, PIECE)),
     )
 
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 class ServerProcess(Process):
     def __init__(self, job: "Job", me: Member) -> None:
         super().__init__(job, me)
-        self.machine = Server(me, lambda _, index, samples: span_parts(job.method, index, self._applied), 1.0)
+        build = lambda _, index, samples: span_parts(job.method, index, self._applied)  # noqa: E731
+        self.machine = Server(me, build, 1.0, job.shape.piece)
         self.chief: Chief | None = None
         self.writer = Writer(job.store, self.run, lambda: self.alive, self._result)
         self._local: deque[Message] = deque()

@@ -74,8 +74,18 @@ class TinyCodec:
         residual[chosen] = 0
         return payload
 
+    @property
+    def exact(self) -> bool:
+        return self._dense
+
     def encode_dense(self, values: F32) -> bytes:
         return b"d" + values.tobytes()
+
+    def encode_summed(self, values: F32) -> tuple[bytes, float]:
+        return self.encode_dense(values), float(np.abs(values).sum())
+
+    def put(self, payload: bytes | memoryview, target: F32) -> None:
+        target[:] = self.decode(payload)
 
     def add(self, payload: bytes | memoryview, target: F32, scale: float = 1.0) -> None:
         data = bytes(payload)

@@ -34,8 +34,9 @@ class WorkerProcess(Process):
     def __init__(self, job: "Job", me: Member) -> None:
         super().__init__(job, me)
         plan = job.plan
+        build = lambda _, index: codec(job.method, index)  # noqa: E731
         self.machine = Pusher(
-            me, plan.samples, space().fingerprint(), lambda _, index: codec(job.method, index), job.settings.timing
+            me, plan.samples, space().fingerprint(), build, job.settings.timing, piece=job.shape.piece
         )
         self.pace = 1.0
         """How many times longer than usual a range takes."""

@@ -8,7 +8,8 @@ rule/<name>    float32       state of the server's rule (momentum ...)
 """
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -24,6 +25,8 @@ from deepseek_runtime.protocol.effects import PartData
 from deepseek_runtime.protocol.files import FileRef
 
 _RULE: Final = "rule/"
+_AT_ONCE: Final = 4
+"""Files."""
 
 
 def write_span(store: Store, term: int, step: int, data: PartData) -> FileRef:
@@ -49,6 +52,39 @@ def write_span(store: Store, term: int, step: int, data: PartData) -> FileRef:
         "rule": json.dumps(data.extra_scalars, sort_keys=True),
     }
     return write_part(store, part_path(term, step, data.span), tensors, metadata)
+
+
+def write_spans(store: Store, term: int, step: int, parts: Sequence[PartData], done: dict[int, FileRef]) -> None:
+    """Stores those that `done` lacks, and adds them to it: a few at a time, since a disk's sync and a checksum wait for
+    different things. What is written is let go, so that its span need not be copied when it changes. Raises StoreError
+    (the first), when nothing is under way any more.
+    """
+    left = iter([part for part in parts if part.span not in done])
+    turn = threading.Lock()
+    errors: list[Exception] = []
+
+    def write() -> None:
+        while not errors:
+            with turn:
+                part = next(left, None)
+            if part is None:
+                return
+            try:
+                file = write_span(store, term, step, part)
+            except Exception as error:  # noqa: BLE001 - raised again by whoever waits for this thread
+                errors.append(error)
+                return
+            part.let_go()
+            done[part.span] = file
+
+    helpers = [threading.Thread(target=write, name=f"checkpoint-writer-{k}", daemon=True) for k in range(1, _AT_ONCE)]
+    for helper in helpers:
+        helper.start()
+    write()
+    for helper in helpers:
+        helper.join()
+    if errors:
+        raise errors[0]
 
 
 def read_span(store: Store, ref: FileRef, span: int) -> PartData:

@@ -10,8 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from deepseek_runtime.compression import methods, plain
+from deepseek_runtime.compression import exact, methods, plain
 from deepseek_runtime.compression.coding import AS_SET, F32, U8, Decoder, How, Kernels
+from deepseek_runtime.compression.dense import FLOAT32, Float32
 from deepseek_runtime.compression.errors import NonFinite, PayloadError
 from deepseek_runtime.compression.header import HEADER, Header
 from deepseek_runtime.compression.pieces import Piece, Settings, Tensor, pieces_of
@@ -92,18 +93,19 @@ class SpanCodec:
         self._pass_on(values, residual, plus, at, self.size)
         return b"".join(parts)
 
-    def encode_dense(self, values: F32) -> bytes:
+    @property
+    def exact(self) -> bool:
+        """Whether `encode` sends all values as they are, so that a residual is zero: as `encode_dense` does."""
+        return all(piece.method.method == "none" for piece in self.pieces)
+
+    def encode_dense(self, values: F32) -> memoryview:
         """All values in float32, exactly. Raises NonFinite."""
+        return self.encode_summed(values)[0]
+
+    def encode_summed(self, values: F32) -> tuple[memoryview, float]:
+        """`encode_dense`, and the sum of |values|. Raises NonFinite."""
         self._require_shape(values, "values")
-        parts: list[bytes | memoryview] = []
-        for piece in self.pieces:
-            here = values[piece.start : piece.stop]
-            finite = np.isfinite(here)
-            if not finite.all():
-                index = piece.start + int(np.flatnonzero(~finite)[0])
-                raise NonFinite(index, f"element {index} of the span is not finite")
-            parts += [Header(0).pack(), here.astype("<f4", copy=False).data]
-        return b"".join(parts)
+        return exact.payload_of(Header(FLOAT32).pack(), self.pieces, values, self._load is load)
 
     def add(self, payload: Buffer, target: F32, scale: float = 1.0) -> None:
         """target += scale * decoded payload, element by element in float32 (the product is rounded, then the sum).
@@ -112,6 +114,35 @@ class SpanCodec:
         """
         self._require_shape(target, "target")
         data: U8 = np.frombuffer(payload, np.uint8)
+        decoders = self._checked(data)
+        at = 0
+        for piece, decoder in zip(self.pieces, decoders, strict=True):
+            at = decoder.add(data, at + HEADER.size, target[piece.start : piece.stop], np.float32(scale))
+
+    def put(self, payload: Buffer, target: F32) -> None:
+        """target = decoded payload, its padding left as it is. Raises PayloadError, with the target untouched."""
+        self._require_shape(target, "target")
+        data: U8 = np.frombuffer(payload, np.uint8)
+        decoders = self._checked(data)
+        at = 0
+        for piece, decoder in zip(self.pieces, decoders, strict=True):
+            here, at = target[piece.start : piece.stop], at + HEADER.size
+            if isinstance(decoder, Float32):
+                end = at + 4 * piece.size
+                here[:] = data[at:end].view("<f4")
+                at = end
+            else:
+                here[:] = 0
+                at = decoder.add(data, at, here, np.float32(1))
+
+    def decode(self, payload: Buffer) -> F32:
+        """The decoded payload [size], padding zero. Raises PayloadError."""
+        values = np.zeros(self.size, np.float32)
+        self.add(payload, values)
+        return values
+
+    def _checked(self, data: U8) -> list[Decoder]:
+        """What reads each piece. Raises PayloadError if the payload is not one of this span."""
         decoders: list[Decoder] = []
         at = 0
         for piece in self.pieces:
@@ -120,15 +151,7 @@ class SpanCodec:
             decoders.append(decoder)
         if at != data.size:
             raise PayloadError(f"{data.size - at} bytes follow the end of the last piece")
-        at = 0
-        for piece, decoder in zip(self.pieces, decoders, strict=True):
-            at = decoder.add(data, at + HEADER.size, target[piece.start : piece.stop], np.float32(scale))
-
-    def decode(self, payload: Buffer) -> F32:
-        """The decoded payload [size], padding zero. Raises PayloadError."""
-        values = np.zeros(self.size, np.float32)
-        self.add(payload, values)
-        return values
+        return decoders
 
     @staticmethod
     def _pass_on(values: F32, residual: F32, plus: F32 | None, start: int, stop: int) -> None:

@@ -26,6 +26,7 @@ BYTES = types.uint8[::1]
 BYTES_IN = types.Array(types.uint8, 1, "C", readonly=True, aligned=False)
 INT = types.int64
 FLOAT = types.float32
+DOUBLE = types.float64
 BOOL = types.boolean
 NOTHING = types.void
 
@@ -54,6 +55,14 @@ def kernel(result: Any, *arguments: Any) -> Callable[[Function], Function]:
     return lambda function: _compile(function, [result(*arguments)])
 
 
+def summing(result: Any, *arguments: Any) -> Callable[[Function], Function]:
+    """Like `kernel`, for sums whose order does not matter: without this they are not done by vector instructions.
+
+    Not numbers and infinities count as always.
+    """
+    return lambda function: _compile(function, [result(*arguments)], fastmath={"reassoc", "nsz", "contract"})
+
+
 def inner(function: Function) -> Function:
     """A piece of a kernel in the same file, compiled into it (in another one, numba's cache would miss changes)."""
     return _compile(function, None)
@@ -64,8 +73,8 @@ def cache_folder() -> str | None:
     return min(_folders, default=None)
 
 
-def _compile(function: Function, signatures: Any) -> Function:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+def _compile(function: Function, signatures: Any, **more: Any) -> Function:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", **more}
     try:
         compiled = njit(signatures, cache=True, **options)(function)
     except RuntimeError as error:

@@ -9,7 +9,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -43,7 +43,7 @@ from deepseek_runtime.protocol.settings import settings_of
 from deepseek_runtime.ranges import I64, RangePlan
 from deepseek_runtime.space import Space
 from deepseek_runtime.transport import Post, load_keys
-from deepseek_runtime.transport.curve import KeysError
+from deepseek_runtime.transport.curve import KeysError, lanes
 
 logger = logging.getLogger(__name__)
 TICK = 0.1
@@ -67,12 +67,12 @@ class JobFeed:
         self.leaving = False
         self._who = who
         self._crashed = crashed
-        self._post = Post(str(who.me), keys)
+        self._post = Post(str(who.me), keys, lanes=lanes(keys), threads=lanes(keys))
         self._membership = membership_of(who, self._post.wake)
         self._machine: Pusher | None = None
         self._description: Description | None = None
         self._inbox: queue.SimpleQueue[Effect] = queue.SimpleQueue()
-        self._outbox: queue.SimpleQueue[Callable[[Pusher, float], list[Effect]]] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[Callable[[Pusher, float], Iterable[Effect]]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="worker-io", daemon=True)
         self._shutting = threading.Event()
         self._registration = Registration(incarnation=who.me.incarnation)
@@ -80,6 +80,7 @@ class JobFeed:
         self._plan: RangePlan | None = None
         self._g = -1
         self._initialised = False
+        self._storing: threading.Thread | None = None
 
     # --- life
 
@@ -122,8 +123,8 @@ class JobFeed:
             description.space.fingerprint(),
             lambda space, index: parts.codec(self._who.config, space, index),
             self._who.config.timing,
-            parts.correction(self._who.config),
-            description.room,
+            correction=parts.correction(self._who.config),
+            room=description.room,
         )
         self._plan = settings_of(self._who.config).plan(description.samples)
         self._machine = machine
@@ -181,7 +182,7 @@ class JobFeed:
         key = self._ticket
         self._tell(lambda machine, now: machine.evaluated(key, step, metrics, now))
 
-    def _tell(self, what: Callable[[Pusher, float], list[Effect]]) -> None:
+    def _tell(self, what: Callable[[Pusher, float], Iterable[Effect]]) -> None:
         self._outbox.put(what)
         self._post.wake()
 
@@ -262,14 +263,27 @@ class JobFeed:
             return {}
 
     def _save_moments(self, effect: StartMoments) -> None:
+        """Copied here, stored by a thread of their own: the next range waits for the copy alone."""
         assert self._description is not None
         tensors: Tensors = self._description.moments()
+        if not tensors or (self._storing is not None and self._storing.is_alive()):
+            # Nothing to store; or the store is so slow that the last ones are still under way.
+            self._tell(lambda machine, now: machine.moments_written(effect.key, effect.step, None, now))
+            return
+        self._tell(lambda machine, now: machine.moments_copied(effect.key, now))
+        self._storing = threading.Thread(
+            target=self._store_moments, args=(effect, tensors), name="moments-writer", daemon=True
+        )
+        self._storing.start()
+
+    def _store_moments(self, effect: StartMoments, tensors: Tensors) -> None:
         file: FileRef | None = None
-        if tensors:
-            try:
-                file = write_part(self._store(), moments_path(effect.term, effect.step), tensors, {})
-            except StoreError as error:
-                logger.warning("the optimizer's state is not in the checkpoint of step %d: %s", effect.step, error)
+        try:
+            file = write_part(self._store(), moments_path(effect.term, effect.step), tensors, {})
+        except StoreError as error:
+            logger.warning("the optimizer's state is not in the checkpoint of step %d: %s", effect.step, error)
+        except Exception:
+            logger.exception("the optimizer's state is not in the checkpoint of step %d", effect.step)
         self._tell(lambda machine, now: machine.moments_written(effect.key, effect.step, file, now))
 
     # --- the I/O thread
@@ -313,7 +327,7 @@ class JobFeed:
             self._register()
         self.trained = count
 
-    def _carry_out(self, effects: list[Effect]) -> None:
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Send):
                 self._send(effect)

@@ -11,7 +11,7 @@ from typing import Any
 
 from deepseek_runtime.checkpoint import choose
 from deepseek_runtime.checkpoint.index import Index, PartRef, StoredFile, write_base, write_index
-from deepseek_runtime.checkpoint.spans import write_span
+from deepseek_runtime.checkpoint.spans import write_spans
 from deepseek_runtime.checkpoint.store import Store, StoreError, open_store
 from deepseek_runtime.checkpoint.writer import Writer
 from deepseek_runtime.contract.config import JobConfig
@@ -132,7 +132,7 @@ class Storage:
         if isinstance(call, WriteParts):
             # Read now: it has every push that the parts have.
             kept, measured = _piece(self._journal), _piece(self._measured)
-            do = partial(_write_parts, call=call, kept=kept, measured=measured)
+            do = partial(_write_parts, call=call, done={}, kept=kept, measured=measured)
         elif isinstance(call, LoadParts):
             do = lambda store: load_parts(self._config, store, call)  # noqa: E731
         elif isinstance(call, FindCheckpoint):
@@ -205,8 +205,11 @@ def _keep(store: Store, kept: Kept) -> None:
     journal.store(store, piece)
 
 
-def _write_parts(store: Store, call: WriteParts, kept: Kept | None, measured: Kept | None) -> dict[int, FileRef]:
-    parts = {part.span: write_span(store, call.term, call.step, part) for part in call.parts}
+def _write_parts(
+    store: Store, call: WriteParts, done: dict[int, FileRef], kept: Kept | None = None, measured: Kept | None = None
+) -> dict[int, FileRef]:
+    """`done`: what an earlier try has written."""
+    write_spans(store, call.term, call.step, call.parts, done)
     if kept is not None:
         _keep(store, kept)
     if measured is not None:
@@ -214,7 +217,7 @@ def _write_parts(store: Store, call: WriteParts, kept: Kept | None, measured: Ke
             _keep(store, measured)
         except StoreError as error:
             logger.warning("measurements are stored with the next checkpoint: %s", error)
-    return parts
+    return done
 
 
 def _clean(store: Store, term: int, keep: int) -> None:

@@ -41,6 +41,7 @@ from deepseek_runtime.protocol.orders import Orders
 from deepseek_runtime.protocol.saving import Saving
 from deepseek_runtime.protocol.server_orders import AppliedReport, Done, Joined, ReportTaken
 from deepseek_runtime.protocol.settings import Settings
+from deepseek_runtime.protocol.speakers import fault_of
 from deepseek_runtime.protocol.tickets import Tickets
 from deepseek_runtime.protocol.tracking import Tracking
 from deepseek_runtime.protocol.workers import Workers
@@ -95,6 +96,8 @@ class Chief:
             effects = self._on_hello(sender, message, now)
         elif isinstance(message, Beat):
             effects = self._on_beat(sender, message, now)
+        elif (fault := fault_of(message)) is not None:
+            effects = [Note("ReportRefused", f"{sender} reports {message.kind}, which cannot be read: {fault}", True)]
         else:
             effects = self._on_report(sender, message, now)
         return self._asking([*effects, *self._go_on(now)])

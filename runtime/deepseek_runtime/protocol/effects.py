@@ -152,6 +152,11 @@ class PartData:
     """State of the server's rule (momentum ...)."""
     extra_scalars: dict[str, float] = field(default_factory=dict)
 
+    def let_go(self) -> None:
+        """It is stored: the vectors are somebody else's again."""
+        self.theta = np.zeros(0, np.float32)
+        self.extra = {}
+
 
 @dataclass(frozen=True, slots=True)
 class WriteParts:

@@ -5,6 +5,7 @@ declared type raises BadMessage, with nothing else done, because bytes may come 
 """
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -49,6 +50,8 @@ def decode(message: WireMessage) -> messages.Message:
     return typing.cast(messages.Message, decoded)
 
 
+_LARGEST = (1 << 63) - 1
+"""What a checkpoint can hold."""
 _KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(messages.Message)}
 _ORDERS: dict[str, type] = {kind.__name__: kind for kind in get_args(server_orders.OrderBody)}
 
@@ -99,6 +102,10 @@ def _plain(kind: type) -> _Coder:
             return float(value)
         if type(value) is not kind:
             raise BadMessage(f"{value!r:.80} is no {kind.__name__}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BadMessage(f"{value} is no number")
+        if isinstance(value, int) and value > _LARGEST:
+            raise BadMessage(f"{value} is too large")
         return value
 
     return _Coder(lambda value, _: kind(value), decode)
@@ -139,7 +146,7 @@ def _array(dtype: np.dtype[Any]) -> _Coder:
 
 def _decode_applied(value: Any, _: list[memoryview]) -> AppliedSet:
     match value:
-        case [int(watermark), list(above)] if watermark >= 0 and all(type(g) is int and g >= 0 for g in above):
+        case [int(watermark), list(above)] if all(type(g) is int and 0 <= g <= _LARGEST for g in (watermark, *above)):
             return AppliedSet(watermark, set(above))
     raise BadMessage("not a set of ranges")
 

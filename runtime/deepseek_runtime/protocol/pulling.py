@@ -18,7 +18,11 @@ F32 = npt.NDArray[np.float32]
 
 
 class Pulling:
-    """`resend`: seconds after which servers that have not answered are asked again; `room` makes the copy's vector."""
+    """`resend`: seconds after which servers are asked again for what they have not answered; `room` makes the copy's
+    vector.
+
+    A server answers in one message or in several, each with some spans; each span counts once a pull.
+    """
 
     def __init__(self, resend: float, room: Callable[[int], F32] = zeros) -> None:
         self._room = room
@@ -30,7 +34,8 @@ class Pulling:
         self._space: Space | None = None
         self._codecs: Sequence[SpanCodec] = ()
         self._number = 0
-        self._awaited: set[Member] = set()
+        self._awaited: dict[Member, set[int]] = {}
+        """Spans, by server."""
         self._asked_at = 0.0
 
     def adopt(self, space: Space, codecs: Sequence[SpanCodec]) -> None:
@@ -50,7 +55,9 @@ class Pulling:
     def start(self, record: TermRecord, branch: int, now: float) -> list[Effect]:
         """Worker 2: what was published since our versions."""
         self._number += 1
-        self._awaited = set(terms.servers(record))
+        assert self._space is not None
+        hosted = {server: terms.hosted(record, server, len(self._space.spans)) for server in terms.servers(record)}
+        self._awaited = {server: set(spans) for server, spans in hosted.items() if spans}
         return self._ask(record, branch, now)
 
     def repeat(self, record: TermRecord, branch: int, now: float) -> list[Effect]:
@@ -61,27 +68,27 @@ class Pulling:
 
     def _ask(self, record: TermRecord, branch: int, now: float) -> list[Effect]:
         self._asked_at = now
-        assert self._space is not None
         effects: list[Effect] = []
-        for server in sorted(self._awaited):
-            spans = terms.hosted(record, server, len(self._space.spans))
-            if not spans:
-                self._awaited.discard(server)
-                continue
-            versions = {span: self.versions[span] for span in spans}
+        for server, spans in sorted(self._awaited.items()):
+            versions = {span: self.versions[span] for span in sorted(spans)}
             effects.append(Send(server, Pull(record.number, branch, self._number, versions)))
         return effects
 
     def take(self, sender: Member, published: Published, branch: int) -> bool:
         """Adds it to x. True: it was the last one, x is complete."""
-        if published.number != self._number or sender not in self._awaited or published.branch != branch:
+        awaited = self._awaited.get(sender)
+        if published.number != self._number or awaited is None or published.branch != branch:
             return False
         assert self._space is not None
+        if published.integers is not None and 0 in awaited:
+            self.integers = np.array(published.integers, np.int64)
         for index, update in published.updates.items():
+            if index not in awaited:
+                continue  # a second answer to the same question: it would be added twice
             span = self._space.spans[index]
             apply_update(self._codecs[index], update, self.x[span.start : span.stop])
             self.versions[index] = update.version
-        if published.integers is not None:
-            self.integers = np.array(published.integers, np.int64)
-        self._awaited.discard(sender)
+            awaited.discard(index)
+        if not awaited:
+            del self._awaited[sender]
         return not self._awaited

@@ -4,7 +4,7 @@ Its published copy is in pulling.py, residual and unanswered push in pushing.py,
 The user's thread trains; everything here runs on the I/O thread of worker.py, or in the simulator.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,7 @@ from deepseek_runtime.protocol.messages import (
 )
 from deepseek_runtime.protocol.offering import Offering
 from deepseek_runtime.protocol.outbox import Outbox
+from deepseek_runtime.protocol.pieces import PIECE
 from deepseek_runtime.protocol.pulling import Pulling
 from deepseek_runtime.protocol.pushing import Pending, Pushing
 from deepseek_runtime.protocol.worker_lease import WorkerLease
@@ -53,7 +54,8 @@ F32 = npt.NDArray[np.float32]
 
 
 class Pusher:
-    """`build` makes a span's codec; `correction`: the momentum of Deep Gradient Compression; `room`: a vector for x.
+    """`build` makes a span's codec; `correction`: the momentum of Deep Gradient Compression; `piece`: see pieces.py;
+    `room`: a vector for x.
 
     All times are of the caller's clock, in seconds."""
 
@@ -64,7 +66,9 @@ class Pusher:
         fingerprint: str,
         build: Callable[[Space, int], SpanCodec],
         timing: Timing,
+        *,
         correction: Correction | None = None,
+        piece: int = PIECE,
         room: Callable[[int], F32] = zeros,
     ) -> None:
         self.me = me
@@ -77,7 +81,7 @@ class Pusher:
         self.left = False
         self.leased = WorkerLease()
         self.pulling = Pulling(timing.resend, room)
-        self.pushing = Pushing(timing.resend, correction)
+        self.pushing = Pushing(timing.resend, correction, piece)
         self.ticket: Ask | None = None
         self._outbox = Outbox(timing.heartbeat)
         self._offering = Offering(samples)
@@ -86,6 +90,8 @@ class Pusher:
         self._build = build
         self._heartbeat = timing.heartbeat
         self._flush: Ask | None = None
+        self._storing = ""
+        """Key of the moments that are copied and not stored yet."""
         self._draining = False
         self._beat_at = -1e9
 
@@ -117,6 +123,7 @@ class Pusher:
         self.leased.new_term()
         self.pulling.stop()
         self.ticket = None
+        self._storing = ""
         self._flush = None
         self._offering.new_term()
         self._outbox.new_term(record.number)
@@ -227,13 +234,16 @@ class Pusher:
         self.leased.training = self.lease
         if self.lease.zero:
             # Chief 4: it was tried often enough.
-            return self.trained(np.zeros_like(self.x), None, 0, {}, now)
+            return list(self.trained(np.zeros_like(self.x), None, 0, {}, now))
         return [StartRange(self.lease)]
 
     def trained(
         self, difference: F32, integers: I64 | None, samples: int, stats: Mapping[str, Any], now: float
-    ) -> list[Effect]:
-        """The user's thread has trained its range: d = x - y, ours from here on."""
+    ) -> Iterable[Effect]:
+        """The user's thread has trained its range: d = x - y, ours from here on.
+
+        What it gives is made while it is carried out, before anything else is asked of this machine.
+        """
         self.busy = False
         lease = self.leased.trained()
         if lease is None:
@@ -249,11 +259,11 @@ class Pusher:
             self.leased.stays_non_finite(lease, reason)
         return self._go_on(now, beat=True)
 
-    def _push(self, now: float) -> list[Effect]:
+    def _push(self, now: float) -> Iterable[Effect]:
         """Worker 5: between two terms nobody is asked under the old lease: its answer would be `stale`, for good."""
         return self._send_pending(now) if self.welcomed else []
 
-    def _send_pending(self, now: float) -> list[Effect]:
+    def _send_pending(self, now: float) -> Iterable[Effect]:
         assert self.record is not None
         return self.pushing.send(self.record, self.branch, now)
 
@@ -279,7 +289,7 @@ class Pusher:
             return [StartInitial(ask.number)] if not self.welcomed and self._offering.named(ask.number) else []
         if ask.kind == "send_initial":
             return self._offering.send(self.record, ask.number)
-        if not self.welcomed or ask.key in self._outbox:
+        if not self.welcomed or ask.key in self._outbox or ask.key == self._storing:
             return []
         if ask.kind == "flush":
             self._flush = ask
@@ -295,9 +305,22 @@ class Pusher:
     def evaluated(self, key: str, step: int, metrics: Mapping[str, float], now: float) -> list[Effect]:
         return self._close_ticket(key, "evaluated", {"step": step, "metrics": dict(metrics)}, now)
 
+    def moments_copied(self, key: str, now: float) -> list[Effect]:
+        """The worker may go on: what was copied is stored meanwhile, and `moments_written` comes later."""
+        if self.ticket is None or self.ticket.key != key:
+            return []
+        self.busy = False
+        self.ticket = None
+        self._storing = key
+        return self._go_on(now, beat=True)
+
     def moments_written(self, key: str, step: int, file: FileRef | None, now: float) -> list[Effect]:
         reference = {"path": file.path, "sha256": file.sha256, "size": file.size} if file is not None else None
-        return self._close_ticket(key, "moments", {"step": step, "file": reference}, now)
+        body = {"step": step, "file": reference}
+        if self._storing != key:
+            return self._close_ticket(key, "moments", body, now)
+        self._storing = ""
+        return [*self._tell(key, "moments", body, now), *self._go_on(now)]
 
     def _close_ticket(self, key: str, kind: Any, body: Mapping[str, Any], now: float) -> list[Effect]:
         self.busy = False
@@ -338,7 +361,7 @@ class Pusher:
 
     def _flush_residual(self, now: float) -> list[Effect]:
         """Worker 7: nothing to push counts as pushed."""
-        return self._push(now) if self.pushing.begin_residual() else self._flushed(now)
+        return list(self._push(now)) if self.pushing.begin_residual() else self._flushed(now)
 
     def _flushed(self, now: float) -> list[Effect]:
         if self._draining:
@@ -369,8 +392,8 @@ class Pusher:
             return []
         if self.busy or self.pending is not None or self.pulling.under_way:
             return []
-        if self._draining and f"leaving/{self.me}" in self._outbox:
-            return []
+        if self._draining and (self._storing or f"leaving/{self.me}" in self._outbox):
+            return []  # what is being stored would be lost with this process
         if self._draining or self._flush is not None:
             self.leased.held = None
             return self._flush_residual(now)

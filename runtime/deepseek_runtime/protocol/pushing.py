@@ -3,7 +3,7 @@
 With Deep Gradient Compression also the momentum u, which changes with e: compression/momentum.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from deepseek_runtime.contract.records import TermRecord
 from deepseek_runtime.protocol import term as terms
 from deepseek_runtime.protocol.effects import Effect, Send
 from deepseek_runtime.protocol.messages import I64, Answers, Lease, Payload, Push
+from deepseek_runtime.protocol.pieces import PIECE, pieces
 from deepseek_runtime.space import Space
 
 F32 = npt.NDArray[np.float32]
@@ -33,6 +34,8 @@ class Pending:
     parts: dict[int, Payload]
     kept: F32
     """What e becomes where the part is applied: e + d - payload."""
+    exact: F32 | None
+    """What is sent as it is: made into payloads whenever it is sent, and e stays 0."""
     residuals: dict[int, float]
     magnitudes: dict[int, float]
     integers: I64 | None
@@ -46,11 +49,12 @@ class Pending:
 
 
 class Pushing:
-    """`resend`: seconds until an unanswered push is sent again; doubles to five times that."""
+    """`resend`: seconds until an unanswered push is sent again; doubles to five times that. `piece`: see pieces.py."""
 
-    def __init__(self, resend: float, correction: Correction | None = None) -> None:
+    def __init__(self, resend: float, correction: Correction | None = None, piece: int = PIECE) -> None:
         self.pending: Pending | None = None
         self._resend = resend
+        self._piece = piece
         self._space: Space | None = None
         self._codecs: Sequence[SpanCodec] = ()
         self._e: F32 = np.zeros(0, np.float32)
@@ -79,9 +83,18 @@ class Pushing:
         kept = difference
         if lease.zero:
             kept[:] = 0
-        magnitudes = {span.index: _magnitude(kept[span.start : span.stop]) for span in self._space.spans}
+        self._w = lease.w
+        exact = all(codec.exact for codec in self._codecs)
+        magnitudes = {
+            span.index: _magnitude(kept[span.start : span.stop])
+            for span in self._space.spans
+            if not exact or any(run.kind == "buffers" for run in span.runs)
+        }
         for buffer in self._buffers:
             np.subtract(x[buffer], kept[buffer], out=kept[buffer])
+        if exact:
+            self._begin(lease, samples, {}, self._e, magnitudes, integers, stats, kept)
+            return
         momentum = self._corrected(kept) if self._correction is not None else None
         hows = self._hows(kept, lease.g) if self._correction is not None else {}
         before = kept.copy() if momentum is not None else kept
@@ -90,7 +103,6 @@ class Pushing:
             here = kept[span.start : span.stop]
             owed = self._e[span.start : span.stop] if momentum is None else None
             parts[span.index] = self._codecs[span.index].encode(here, here, owed, hows.get(span.index, AS_SET))
-        self._w = lease.w
         self._begin(lease, samples, parts, kept, magnitudes, integers, stats)
         if momentum is not None and self.pending is not None:
             self.pending.momentum = masked(momentum, before, kept)
@@ -144,9 +156,12 @@ class Pushing:
         magnitudes: dict[int, float],
         integers: I64 | None,
         stats: Mapping[str, Any],
+        exact: F32 | None = None,
     ) -> None:
         """Worker 4: a range computed anew is a new sequence (1)."""
         assert self._space is not None
+        spans = self._space.spans
+        owed = {span.index: _magnitude(kept[span.start : span.stop]) for span in spans} if exact is None else {}
         self._sequence += 1
         self.pending = Pending(
             self._sequence,
@@ -155,43 +170,71 @@ class Pushing:
             samples,
             parts,
             kept,
-            {span.index: _magnitude(kept[span.start : span.stop]) for span in self._space.spans},
+            exact,
+            owed,
             magnitudes,
             integers,
             stats,
-            set(parts),
+            {span.index for span in spans},
             wait=self._resend,
         )
 
-    def send(self, record: TermRecord, branch: int, now: float) -> list[Effect]:
-        """Worker 4: spans without an answer are sent again, same sequence and payload, to whoever hosts them now."""
+    def send(self, record: TermRecord, branch: int, now: float) -> Iterable[Effect]:
+        """Worker 4: spans without an answer are sent again, same sequence and payload, to whoever hosts them now.
+
+        Lazily: to be carried out before anything else is asked of this machine.
+        """
         pending = self.pending
         if pending is None:
             return []
-        assert self._space is not None
         pending.sent_at = now
-        effects: list[Effect] = []
-        for server in terms.servers(record):
-            spans = [s for s in terms.hosted(record, server, len(self._space.spans)) if s in pending.waiting]
-            if not spans:
-                continue
-            push = Push(
-                record.number,
-                branch,
-                pending.sequence,
-                pending.lease,
-                pending.w,
-                pending.samples,
-                {span: pending.parts[span] for span in spans},
-                {span: pending.residuals[span] for span in spans},
-                {span: pending.magnitudes.get(span, 0.0) for span in spans},
-                pending.integers if 0 in spans else None,
-                pending.stats if 0 in spans else {},
-            )
-            effects.append(Send(server, push))
-        return effects
+        return self._send(pending, record, branch)
 
-    def repeat(self, record: TermRecord, branch: int, now: float) -> list[Effect]:
+    def _send(self, pending: Pending, record: TermRecord, branch: int) -> Iterator[Effect]:
+        """To all servers in turn, so that they work at the same time."""
+        assert self._space is not None
+        count = len(self._space.spans)
+        ways = []
+        for server in terms.servers(record):
+            waiting = [span for span in terms.hosted(record, server, count) if span in pending.waiting]
+            ways.append((server, pieces(self._parts(pending, waiting), self._piece)))
+        while ways:
+            for way in list(ways):
+                server, groups = way
+                group = next(groups, None)
+                if group is None:
+                    ways.remove(way)
+                else:
+                    yield Send(server, self._push(pending, record, branch, dict(group)))
+
+    def _parts(self, pending: Pending, spans: Iterable[int]) -> Iterator[tuple[tuple[int, Payload], int]]:
+        assert self._space is not None
+        for index in spans:
+            if pending.exact is None:
+                payload = pending.parts[index]
+            else:
+                span = self._space.spans[index]
+                values = pending.exact[span.start : span.stop]
+                payload, magnitude = self._codecs[index].encode_summed(values)
+                pending.magnitudes.setdefault(index, magnitude)
+            yield (index, payload), len(payload)
+
+    def _push(self, pending: Pending, record: TermRecord, branch: int, parts: dict[int, Payload]) -> Push:
+        return Push(
+            record.number,
+            branch,
+            pending.sequence,
+            pending.lease,
+            pending.w,
+            pending.samples,
+            parts,
+            {span: pending.residuals.get(span, 0.0) for span in parts},
+            {span: pending.magnitudes.get(span, 0.0) for span in parts},
+            pending.integers if 0 in parts else None,
+            pending.stats if 0 in parts else {},
+        )
+
+    def repeat(self, record: TermRecord, branch: int, now: float) -> Iterable[Effect]:
         """If nobody has answered for a while."""
         pending = self.pending
         if pending is None or now - pending.sent_at < pending.wait:
@@ -209,7 +252,7 @@ class Pushing:
             if index not in pending.waiting:
                 continue
             pending.waiting.discard(index)
-            if answer == "applied":
+            if answer == "applied" and pending.exact is None:
                 span = self._space.spans[index]
                 self._e[span.start : span.stop] = pending.kept[span.start : span.stop]
                 if pending.momentum is not None:

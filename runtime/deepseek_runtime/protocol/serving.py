@@ -4,10 +4,11 @@ One term at a time. A server follows the newest term it has seen and never a low
 what it holds of older terms it keeps until the chief says drop.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from deepseek_runtime.compression import PayloadError
+from deepseek_runtime.compression import NonFinite, PayloadError
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import TermRecord
 from deepseek_runtime.protocol import telling
@@ -37,6 +38,7 @@ from deepseek_runtime.protocol.messages import (
     Version,
 )
 from deepseek_runtime.protocol.neighbours import Answer, Confirmed, Fetch, Forward, HandOver, ToNeighbour
+from deepseek_runtime.protocol.pieces import PIECE, pieces
 from deepseek_runtime.protocol.placing import BuildParts, Placing, Ready
 from deepseek_runtime.protocol.receiving import Receiving
 from deepseek_runtime.protocol.reporting import Reports
@@ -57,13 +59,14 @@ from deepseek_runtime.protocol.server_orders import (
     Skip,
 )
 from deepseek_runtime.protocol.span import Span
+from deepseek_runtime.protocol.speakers import has_weight
 from deepseek_runtime.space import Space
 
 
 class Server:
     """`me` is this process; `build` makes codec and rule of a span when the space is known."""
 
-    def __init__(self, me: Member, build: BuildParts, resend: float = 1.0) -> None:
+    def __init__(self, me: Member, build: BuildParts, resend: float = 1.0, piece: int = PIECE) -> None:
         self.me = me
         self.record: TermRecord | None = None
         self.spans: dict[int, Span] = {}
@@ -72,6 +75,7 @@ class Server:
         self._wire_before = 0
         self._build = build
         self._resend = resend
+        self._piece = piece
         self.backing = Backing(self._backed_up)
         self._forwarding = Forwarding(resend)
         self._placing: Placing | None = None
@@ -121,7 +125,8 @@ class Server:
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
-    def on_message(self, sender: Member, message: Message, now: float) -> list[Effect]:
+    def on_message(self, sender: Member, message: Message, now: float) -> Iterable[Effect]:
+        """To be carried out before the next message: what answers a pull is made while it is sent."""
         if self.record is None:
             return []
         if isinstance(message, NewTerm):
@@ -194,6 +199,8 @@ class Server:
         effects: list[Effect] = []
         answers: dict[int, Answer] = {}
         applied: list[int] = []
+        if not has_weight(push):
+            return [Note("PushRefused", f"{sender} sent a push of weight {push.w}, which is none", True)]
         current = self.is_current(push)
         for index in push.parts:
             span = self.spans.get(index)
@@ -236,19 +243,35 @@ class Server:
         report = telling.report(self.number, number, sender, push, applied, self.spans, wire)
         return Send(terms.chief(self.record), report)
 
-    def _on_pull(self, sender: Member, pull: Pull) -> list[Effect]:
+    def _on_pull(self, sender: Member, pull: Pull) -> Iterable[Effect]:
         assert self.record is not None
-        updates = {}
-        for index, held in pull.versions.items():
+        for index in pull.versions:
             span = self.spans.get(index)
             if span is None or not self.same_branch(span, pull.branch):
                 return [Send(sender, NewTerm(self.record))]
-            update = span.update_since(held)
-            updates[index] = update or Update(Version(span.line, span.count))
-        integers = self.spans[0].integers if 0 in updates else None
-        # A copy: the reply may be on its way while the next push changes them.
-        reply = Published(self.number, pull.branch, pull.number, updates, None if integers is None else integers.copy())
-        return [Send(sender, reply)]
+        return self._publish(sender, pull)
+
+    def _publish(self, sender: Member, pull: Pull) -> Iterator[Effect]:
+        try:
+            yield from self._published(sender, pull)
+        except NonFinite:
+            # Whatever brought it there: who pulls waits, and people are told, instead of a server that crashes.
+            yield Note("WeightsNotFinite", f"{self.me} holds weights that are not finite, and publishes none", True)
+
+    def _published(self, sender: Member, pull: Pull) -> Iterator[Effect]:
+        for group in pieces(self._updates(pull), self._piece):
+            updates = dict(group)
+            integers = self.spans[0].integers if 0 in updates else None
+            # A copy: the reply may be on its way while the next push changes them.
+            copied = None if integers is None else integers.copy()
+            yield Send(sender, Published(self.number, pull.branch, pull.number, updates, copied))
+
+    def _updates(self, pull: Pull) -> Iterator[tuple[tuple[int, Update], int]]:
+        for index, held in pull.versions.items():
+            span = self.spans[index]
+            update = span.update_since(held) or Update(Version(span.line, span.count))
+            size = len(update.copy) if update.copy is not None else sum(map(len, update.payloads))
+            yield (index, update), size
 
     # --- orders -----------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from deepseek_runtime.compression import PayloadError, SpanCodec
+from deepseek_runtime.compression import NonFinite, PayloadError, SpanCodec
 from deepseek_runtime.contract.names import Member
+from deepseek_runtime.lent import held_elsewhere
 from deepseek_runtime.protocol.applied import AppliedSet
 from deepseek_runtime.protocol.effects import PartData
 from deepseek_runtime.protocol.messages import Payload, Push, Update, Version
@@ -70,6 +71,8 @@ class Span:
     _unpublished: float = 0.0
     """Part of a turn of all workers that p lacks."""
     _scratch: F32 = field(init=False)
+    _lent: bool = False
+    """A snapshot may still have theta."""
 
     def __post_init__(self) -> None:
         if self.serving:
@@ -81,7 +84,8 @@ class Span:
         """A new line, with p = theta: the span came from elsewhere, or a backup has become the owner's (3)."""
         self.serving = True
         self.line, self.count = term, 0
-        self.p = self.theta.copy()
+        # Dense, both are one: a second copy of the model would double what a push costs.
+        self.p = self.theta if self.parts.dense else self.theta.copy()
         self._scratch = np.empty_like(self.theta)
         self._log.clear()
         self._log_bytes = 0
@@ -201,6 +205,7 @@ class Span:
 
     def _take(self, worker: Member, g: int | None, push: Push | PushChange) -> None:
         """Everything that an owner and its neighbour do alike."""
+        self._own()
         lr = self.parts.lr(g if g is not None else 0)
         self.parts.rule.apply(self.theta, push.parts[self.index], push.w, lr, residual=g is None)
         if g is not None:
@@ -234,14 +239,23 @@ class Span:
 
     def publish(self) -> None:
         """Server 3: d = compress(theta - p); p += d; log it."""
-        self.count += 1
         self._unpublished = 0.0
         target = self.parts.rule.published(self.theta)
         if self.parts.dense:
-            self.p[:] = target
+            if target is self.theta and not self.parts.publish_every:
+                self.p = self.theta  # each change is published: no copy is needed
+            elif self.p is self.theta:
+                self.p = target.copy()
+            else:
+                self.p[:] = target
+            self.count += 1
             return
         np.subtract(target, self.p, out=self._scratch)
-        payload = self.parts.codec.encode(self._scratch, self._scratch)
+        try:
+            payload = self.parts.codec.encode(self._scratch, self._scratch)
+        except NonFinite:
+            return  # theta is no weights any more; p stays what workers have
+        self.count += 1
         self.parts.codec.add(payload, self.p, 1.0)
         self._log.append((self.count, payload))
         self._log_bytes += len(payload)
@@ -250,7 +264,8 @@ class Span:
 
     def publish_dense(self) -> None:
         """End: p = theta, once, exactly."""
-        self.p[:] = self.theta
+        if self.p is not self.theta:
+            self.p[:] = self.theta
         self.count += 1
         self._log.clear()
         self._log_bytes = 0
@@ -272,12 +287,25 @@ class Span:
 
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
+    def _own(self) -> None:
+        """Before theta changes: copied if a snapshot still has it, which is not written yet."""
+        if not self._lent:
+            return
+        self._lent = False
+        if held_elsewhere(self.theta, 2 if self.p is self.theta else 1):
+            dense = self.p is self.theta
+            self.theta = self.theta.copy()
+            if dense:
+                self.p = self.theta
+
     def snapshot(self) -> PartData:
-        """Checkpoints 1: the span as it is now; what is applied later does not change it."""
+        """Checkpoints 1: the span as it is now; what is applied later does not change it, because it is copied then:
+        no push waits for the copy of more than its own spans, and what is written by then is not copied at all."""
+        self._lent = True
         extra, scalars = self.parts.rule.state()
         return PartData(
             self.index,
-            self.theta.copy(),
+            self.theta,
             self.applied.copy(),
             set(self.skipped),
             self.ordinal,
@@ -296,8 +324,7 @@ def apply_update(codec: SpanCodec, update: Update, x: F32) -> None:
     Raises PayloadError.
     """
     if update.copy is not None:
-        x[:] = 0
-        codec.add(update.copy, x, 1.0)
+        codec.put(update.copy, x)
     for payload in update.payloads:
         codec.add(payload, x, 1.0)
 

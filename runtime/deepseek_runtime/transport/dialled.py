@@ -27,11 +27,21 @@ _REGREET: Final = 0.05
 
 
 class Dialled:
-    """Raises zmq.ZMQError when the address is none. ping: seconds of silence after which this side says something."""
+    """Raises zmq.ZMQError when the address is none. name: what this connection is called (wire.lane_name); ping:
+    seconds of silence after which this side says something."""
 
     def __init__(
-        self, context: Context, socket: Socket, peer: str, address: str, link: Link, traffic: Traffic, ping: float
+        self,
+        context: Context,
+        socket: Socket,
+        name: str,
+        peer: str,
+        address: str,
+        link: Link,
+        traffic: Traffic,
+        ping: float,
     ) -> None:
+        self.name = name
         self.peer = peer
         self.address = address
         self.link = link
@@ -43,11 +53,11 @@ class Dialled:
         self._ping_at = math.inf
         self._patience = _PATIENCE[0]
         self._blocked = False
-        name = f"inproc://dialled-{secrets.token_hex(8)}"
-        socket.monitor(name, _UP | _DOWN | _FAILED)
+        monitor = f"inproc://dialled-{secrets.token_hex(8)}"
+        socket.monitor(monitor, _UP | _DOWN | _FAILED)
         self.monitor = context.socket(zmq.PAIR)
         self.monitor.linger = 0
-        self.monitor.connect(name)
+        self.monitor.connect(monitor)
         try:
             socket.connect(address)
         except zmq.ZMQError:
@@ -89,7 +99,7 @@ class Dialled:
         if now >= self._greet_at:
             self.link.shut()
             self._greeting = secrets.randbits(62) + 1
-            hello = wire.pack_greeting(Kind.HELLO, self._greeting, self._traffic.identity, self._traffic.own)
+            hello = wire.pack_greeting(Kind.HELLO, self._greeting, self.name, self._traffic.own)
             if self._put([hello], now):
                 self._greet_at = now + self._patience
                 self._patience = min(2 * self._patience, _PATIENCE[1])

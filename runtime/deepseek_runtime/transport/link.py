@@ -74,6 +74,11 @@ class Link:
         """Whether messages wait to be sent."""
         return bool(self._express or self._bulk)
 
+    @property
+    def backlog(self) -> int:
+        """Bytes of the long messages that wait or are half sent."""
+        return self._bulk_bytes
+
     def offer(self, encoded: Encoded) -> bool:
         """Takes a message to be sent; False when its lane's queue is full."""
         if encoded.size <= min(EXPRESS, self._own.chunk):

@@ -42,8 +42,11 @@ class Post:
     us; queue: messages that wait for one peer in each lane; silence: seconds without a sign of life after which a
     connection is given up (twice that: after which a peer that dialled us is forgotten, with what waits for it).
 
+    lanes: connections with each peer that we dial; threads: ZeroMQ's own, which move the bytes and do the encryption, a
+    connection by one thread: with keys this is most of the work, and one thread is slower than the wire.
+
     A message that is wholly sent when its connection breaks is lost; none arrives twice or in pieces. Messages up to
-    64 KiB overtake longer ones; else order is kept while a connection lasts.
+    64 KiB overtake longer ones; else order is kept while a connection lasts, with several lanes not among long ones.
     """
 
     def __init__(
@@ -51,24 +54,28 @@ class Post:
         identity: str,
         keys: Keys | None,
         *,
-        chunk: int = 4 * MIB,
-        window: int = 4,
+        chunk: int = MIB,
+        window: int = 8,
         max_message: int = 4096 * MIB,
         max_peers: int = 1024,
         queue: int = 256,
         silence: float = 15.0,
+        lanes: int = 1,
+        threads: int = 1,
     ) -> None:
         wire.check_identity(identity)
         self.identity = identity
         self._keys = keys
         self._max_peers = max_peers
         self._silence = silence
+        self._lanes = range(min(max(lanes, 1), wire.MAX_LANES))
         own = Terms(chunk, window, _EXPRESS_WINDOW)
         self._traffic = Traffic(identity, own, Limits(message=max_message), queue, Memory(_REUSE), keys is not None)
-        self._context: Context = zmq.Context()
+        self._context: Context = zmq.Context(io_threads=max(threads, 1))
         self._poller = zmq.Poller()
         self._visitors: Visitors | None = None
         self._dialled: dict[str, Dialled] = {}
+        """By wire.lane_name of the peer."""
         self._closed = False
         self._wake_lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
@@ -129,26 +136,36 @@ class Post:
         What waits for the peer is kept. Raises ValueError for an address that is none.
         """
         wire.check_identity(peer)
-        known = self._dialled.get(peer)
+        for lane in self._lanes:
+            self._dial(peer, lane, address)
+
+    def _dial(self, peer: str, lane: int, address: str) -> None:
+        key, name = wire.lane_name(peer, lane), wire.lane_name(self.identity, lane)
+        known = self._dialled.get(key)
         if known is not None and known.address == address:
             return
         socket = self._socket(zmq.DEALER)
-        socket.setsockopt(zmq.ROUTING_ID, self.identity.encode())
+        socket.setsockopt(zmq.ROUTING_ID, name.encode())
         socket.setsockopt(zmq.IMMEDIATE, 1)  # what ZeroMQ holds for a lost connection dies with it
         socket.setsockopt(zmq.RECONNECT_IVL, 50)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         socket.setsockopt(zmq.CONNECT_TIMEOUT, 5000)
+        # Only who dials asks for signs of life, also for its peer: libzmq 4.3.5 ends its process when the timer for one
+        # finds that the peer has gone while more had come than may wait (stream_engine_base.cpp, out_event).
+        socket.setsockopt(zmq.HEARTBEAT_IVL, int(self._silence * 200))
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(self._silence * 1000))
+        socket.setsockopt(zmq.HEARTBEAT_TTL, int(self._silence * 1000))
         if self._keys is not None:
             socket.setsockopt(zmq.CURVE_SERVERKEY, self._keys.server_public)
         link = self._traffic.link() if known is None else known.link
         try:
-            dialled = Dialled(self._context, socket, peer, address, link, self._traffic, self._silence / 10)
+            dialled = Dialled(self._context, socket, name, peer, address, link, self._traffic, self._silence / 10)
         except zmq.ZMQError as error:
             raise ValueError(f"cannot dial {address}: {error.strerror}") from error
         if known is not None:
             self._drop(known)
         link.shut()
-        self._dialled[peer] = dialled
+        self._dialled[key] = dialled
         self._poller.register(dialled.socket, zmq.POLLIN)
         self._poller.register(dialled.monitor, zmq.POLLIN)
 
@@ -159,8 +176,7 @@ class Post:
         socket.setsockopt(zmq.SNDHWM, most)
         socket.setsockopt(zmq.RCVHWM, most)
         socket.setsockopt(zmq.MAXMSGSIZE, max(own.chunk, self._traffic.limits.head, EXPRESS) + 1024)  # CURVE adds a few
-        socket.setsockopt(zmq.HEARTBEAT_IVL, int(self._silence * 200))
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, int(self._silence * 1000))
+        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
         socket.setsockopt(zmq.LINGER, 0)
         if self._keys is not None:
             socket.setsockopt(zmq.CURVE_PUBLICKEY, self._keys.public)
@@ -169,9 +185,10 @@ class Post:
 
     def hang_up(self, peer: str) -> None:
         """Ends the connection, and drops what waits. A peer that dialled us may come back."""
-        dialled = self._dialled.pop(peer, None)
-        if dialled is not None:
-            self._drop(dialled)
+        for lane in self._lanes:
+            dialled = self._dialled.pop(wire.lane_name(peer, lane), None)
+            if dialled is not None:
+                self._drop(dialled)
         if self._visitors is not None:
             self._visitors.farewell(peer)
 
@@ -183,7 +200,7 @@ class Post:
 
     def peers(self) -> set[str]:
         """Who is connected at this moment, as far as `receive` has seen."""
-        return {peer for peer, link in self._links() if link.connection}
+        return {name for name, link in self._links() if link.connection and "/" not in name}
 
     def _links(self) -> list[tuple[str, Link]]:
         visitors = [] if self._visitors is None else list(self._visitors.links().items())
@@ -199,16 +216,24 @@ class Post:
         dialled = self._dialled.get(peer)
         visitor = None if self._visitors is None else self._visitors.link(peer)
         if dialled is not None and (dialled.link.connection or visitor is None or not visitor.connection):
-            if not dialled.link.offer(wire.encode(message, self._traffic.limits)):
+            encoded = wire.encode(message, self._traffic.limits)
+            ours = [
+                self._dialled[name] for lane in self._lanes if (name := wire.lane_name(peer, lane)) in self._dialled
+            ]
+            dialled = ours[_freest([one.link for one in ours], encoded.size)]
+            if not dialled.link.offer(encoded):
                 return False
             while dialled.step(time.monotonic()):
                 pass
             return True
         if visitor is None or self._visitors is None:
             return False
-        if not visitor.offer(wire.encode(message, self._traffic.limits)):
+        encoded = wire.encode(message, self._traffic.limits)
+        theirs = list(self._visitors.lanes(peer).items())
+        name, visitor = theirs[_freest([link for _, link in theirs], encoded.size)]
+        if not visitor.offer(encoded):
             return False
-        while self._visitors.step_one(peer, visitor):
+        while self._visitors.step_one(name, visitor):
             pass
         return True
 
@@ -291,7 +316,7 @@ class Post:
             dialled.farewell()
             dialled.close(left)
         if self._visitors is not None:
-            for peer in self._visitors.links():
+            for peer in {wire.check_lane(name)[1] for name in self._visitors.links()}:
                 self._visitors.farewell(peer)
             self._visitors.close(left)
         self._context.term()
@@ -299,3 +324,11 @@ class Post:
             self._closed = True
             os.close(self._wake_read)
             os.close(self._wake_write)
+
+
+def _freest(lanes: list[Link], size: int) -> int:
+    """Which lane a message of `size` bytes takes: short ones always the first, so that their order is kept."""
+    if size <= EXPRESS or len(lanes) == 1:
+        return 0
+    open_lanes = [index for index, link in enumerate(lanes) if link.connection]
+    return min(open_lanes or [0], key=lambda index: lanes[index].backlog)

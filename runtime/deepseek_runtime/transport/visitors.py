@@ -15,15 +15,19 @@ _LOOK: Final = 1.0
 
 
 class _Visitor:
-    __slots__ = ("heard", "link")
+    """One connection of a peer. name: wire.lane_name."""
 
-    def __init__(self, link: Link, now: float) -> None:
+    __slots__ = ("heard", "link", "name", "peer")
+
+    def __init__(self, name: str, peer: str, link: Link, now: float) -> None:
+        self.name = name
+        self.peer = peer
         self.link = link
         self.heard = now
 
 
 class Visitors:
-    """most: peers at a time; patience: seconds of silence after which one is forgotten, with what waits for it.
+    """most: connections at a time; patience: seconds of silence after which one is forgotten, with what waits for it.
 
     A stranger holds nothing: no link exists before a valid HELLO, and a HELLO beyond `most` is refused.
     """
@@ -38,9 +42,14 @@ class Visitors:
         self._blocked = False
         self._look_at = 0.0
 
-    def link(self, peer: str) -> Link | None:
-        visitor = self._visitors.get(peer)
+    def link(self, name: str) -> Link | None:
+        visitor = self._visitors.get(name)
         return None if visitor is None else visitor.link
+
+    def lanes(self, peer: str) -> dict[str, Link]:
+        """The connections of a peer, by name, the first at the front."""
+        names = (wire.lane_name(peer, lane) for lane in range(wire.MAX_LANES))
+        return {name: self._visitors[name].link for name in names if name in self._visitors}
 
     def links(self) -> dict[str, Link]:
         return {peer: visitor.link for peer, visitor in self._visitors.items()}
@@ -81,7 +90,7 @@ class Visitors:
             return
         try:
             peer = sender.decode("ascii")
-            member = wire.check_identity(peer)
+            member, identity = wire.check_lane(peer)
         except (UnicodeDecodeError, WireError):
             self._traffic.refuse("identity")
             return
@@ -91,7 +100,7 @@ class Visitors:
             elif self.gate is not None and frames[1].get("User-Id") != member.role:
                 self._traffic.refuse("role")
             else:
-                self._greet(peer, frame, now)
+                self._greet(peer, identity, frame, now)
             return
         visitor = self._visitors.get(peer)
         if visitor is None or visitor.link.connection != frame.connection:
@@ -102,14 +111,14 @@ class Visitors:
         visitor.heard = now
         self._from(peer, visitor, frame)
 
-    def _greet(self, peer: str, frame: Frame, now: float) -> None:
+    def _greet(self, peer: str, identity: str, frame: Frame, now: float) -> None:
         visitor = self._visitors.get(peer)
         if visitor is None:
             if len(self._visitors) >= self._most:
                 self._traffic.refuse("peers")
                 self._answer(peer, wire.pack_word(Kind.RESET, frame.connection, "peers"))
                 return
-            visitor = self._visitors[peer] = _Visitor(self._traffic.link(), now)
+            visitor = self._visitors[peer] = _Visitor(peer, identity, self._traffic.link(), now)
         if frame.terms is None:
             return
         visitor.heard = now
@@ -119,7 +128,7 @@ class Visitors:
 
     def _from(self, peer: str, visitor: _Visitor, frame: Frame) -> None:
         if frame.kind in (Kind.DATA, Kind.CREDIT):
-            if not self._traffic.deliver(peer, visitor.link, frame):
+            if not self._traffic.deliver(visitor.peer, visitor.link, frame):
                 visitor.link.shut()
                 self._answer(peer, wire.pack_word(Kind.RESET, frame.connection, "broken"))
             elif (renewal := visitor.link.renewal()) is not None:
@@ -152,9 +161,10 @@ class Visitors:
 
     def farewell(self, peer: str) -> None:
         """Tells the peer that this side leaves, and drops what waits for it."""
-        visitor = self._visitors.pop(peer, None)
-        if visitor is not None and visitor.link.connection:
-            self._answer(peer, wire.pack_word(Kind.BYE, visitor.link.connection))
+        for name, link in self.lanes(peer).items():
+            del self._visitors[name]
+            if link.connection:
+                self._answer(name, wire.pack_word(Kind.BYE, link.connection))
 
     def close(self, linger: float) -> None:
         self.router.close(int(linger * 1000))

@@ -26,6 +26,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview | npt.NDArray[Any]
 MAGIC: Final = b"DS"
 FRAME_VERSION: Final = 1
 MAX_IDENTITY: Final = 64
+MAX_LANES: Final = 8
 MAX_HELLO: Final = 1024
 MAX_REASON: Final = 64
 MAX_KIND: Final = 64
@@ -206,6 +207,7 @@ class Frame:
     reason: str = ""
 
 
+_LANES: Final = frozenset(map(str, range(1, MAX_LANES)))
 PREFIX: Final = struct.Struct("!2sBBQ")
 _DATA: Final = struct.Struct("!QB")
 _CREDIT: Final = struct.Struct("!QQ")
@@ -306,8 +308,21 @@ def _read_greeting(kind: Kind, connection: int, rest: memoryview) -> Frame:
             raise WireError("frame", f"not a {kind.name}")
     if not (0 < chunk < 1 << 40 and 0 < window < 1 << 20 and 0 < express < 1 << 20):
         raise WireError("frame", f"{kind.name} with impossible terms")
-    check_identity(identity)
+    check_lane(identity)
     return Frame(kind, connection, identity=identity, terms=Terms(chunk, window, express))
+
+
+def lane_name(identity: str, lane: int) -> str:
+    """What the member's connection number `lane` is called: the first has the member's own name."""
+    return f"{identity}/{lane}" if lane else identity
+
+
+def check_lane(name: str) -> tuple[Member, str]:
+    """The member whose connection this is, and its identity. Raises WireError unless spelt as `lane_name` does."""
+    identity, slash, lane = name.partition("/")
+    if slash and lane not in _LANES:
+        raise WireError("identity", f"no connection is called {name[:MAX_IDENTITY]!r}")
+    return check_identity(identity), identity
 
 
 def check_identity(identity: str) -> Member:

@@ -45,8 +45,8 @@ def test_no_checkpoint_fails_for_them(tmp_path: Path) -> None:
     piece = kept.piece()
     assert piece is not None
     store, call = Refusing("memory://refusing"), WriteParts(0, 1, 1, ())
-    assert outside._write_parts(store, call, None, (kept, piece)) == {}
+    assert outside._write_parts(store, call, {}, None, (kept, piece)) == {}
     assert kept.piece() == piece, "they wait for the next one"
     with pytest.raises(StoreError):
-        outside._write_parts(store, call, (kept, piece), None)
+        outside._write_parts(store, call, {}, (kept, piece), None)
     journal.close()

@@ -43,7 +43,11 @@ def require_same(case: Case) -> None:
     plain.add(payload, sum_plain, 1 / 3)
     fast.add(payload, sum_fast, 1 / 3)
     assert bits(sum_fast) == bits(sum_plain)
-    assert fast.encode_dense(case.values) == plain.encode_dense(case.values)
+    dense = plain.encode_dense(case.values)
+    assert fast.encode_dense(case.values) == dense
+    taken = np.full_like(case.values, 7)
+    fast.put(dense, taken)
+    assert all(bits(taken[run.start : run.stop]) == bits(case.values[run.start : run.stop]) for run in fast.runs)
 
 
 @given(cases())

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek_runtime.transport import wire
-from deepseek_runtime.transport.chunks import ALIGN, Assembly, Memory, cut, whole
+from deepseek_runtime.transport.chunks import WORD, Assembly, Memory, cut, whole
 from deepseek_runtime.transport.wire import Head, Limits, Message, WireError
 
 LIMITS = Limits()
@@ -38,7 +38,7 @@ def test_what_is_cut_comes_together(lengths: list[int], chunk: int) -> None:
         assert isinstance(buffer, memoryview)
         assert buffer.readonly
         if buffer.nbytes:
-            assert np.frombuffer(buffer, np.uint8).ctypes.data % ALIGN == 0
+            assert np.frombuffer(buffer, np.uint8).ctypes.data % WORD == 0
 
 
 def test_small_buffers_share_a_part_and_large_ones_are_not_copied() -> None:
