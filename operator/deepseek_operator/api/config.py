@@ -120,6 +120,7 @@ def contract_training(training: Training, code_dir: str | None = None) -> contra
             loss_scale=contract.LossScale() if scale is None else contract.LossScale(**scale.model_dump()),
         ),
         evaluation=contract.Evaluation(every_steps=evaluation.every_steps),
+        guard=contract.Guard(**training.guard.model_dump()),
     )
 
 

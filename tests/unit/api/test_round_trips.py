@@ -62,6 +62,9 @@ COMMON = {
     "compression": mapping(ratio=st.floats(0.001, 1), valueBits=st.sampled_from([1, 2, 3, 4, 8, 16, 32])),
     "precision": st.just({"compute": "float16", "lossScale": {"init": 4}}) | st.just({"compute": "bfloat16"}),
     "evaluation": mapping(everySteps=st.integers(0, 1000)),
+    "guard": mapping(
+        mode=st.sampled_from(["off", "watch", "act"]), calmRanges=st.integers(1, 99), maxRollBacks=st.integers(0, 9)
+    ),
 }
 TRAININGS = st.one_of(
     *(
