@@ -112,7 +112,7 @@ MISTAKES: Cases = {
     "required": [
         ("no training", HEAD + "  suspend: false\n",
          "job.yaml:5: spec.training: is missing; right: a mapping with task, script, code, args, steps, epochs, "
-         "batchSize, seed, optimizer, update, staleness, compression, precision and evaluation"),
+         "batchSize, seed, optimizer, update, staleness, compression, precision, evaluation and guard"),
         ("no value", with_training("batchSize:"),
          "job.yaml:9: spec.training.batchSize: has no value; "
          "right: a whole number from 1 to 1000000, or leave the line out"),

@@ -55,7 +55,9 @@ def fitted(values: npt.NDArray[np.float64], risk: float) -> float:
         return threshold
     places = (np.arange(1, count + 1) - 0.35) / count
     weighted = float(((1.0 - places) * peaks).mean())
-    shape = min(HEAVIEST, max(0.0, 2.0 - mean / (mean - 2.0 * weighted))) if mean > 2.0 * weighted else 0.0
+    found = 2.0 - mean / (mean - 2.0 * weighted) if mean > 2.0 * weighted else 0.0
+    # And its standard error, as too near a quantile is a false alarm and too far a one only less sharp.
+    shape = min(HEAVIEST, max(0.0, found) + count**-0.5)
     # With the shape cut to what is believed, the scale that has the mean of the peaks.
     scale = mean * (1.0 - shape)
     part = max(1.0, count / ordered.size / risk)
