@@ -1,9 +1,9 @@
 """What the next value of a training signal may plausibly be, and whether the last ones were.
 
 Two one-sided tests, each with the stated risk a range: a single value above the quantile of tail.py; and a run of
-values that are all somewhat high (Page's CUSUM 1954, its threshold from Siegmund's 1985 approximation of the mean time
-between false alarms). Values are looked at through asinh, which is a logarithm where they are large and takes them as
-they are near 0 and below: a loss that falls from 5 to 0.01 has one scale.
+values that are all somewhat high (Page's CUSUM 1954 of their normal scores, its threshold from Siegmund's 1985
+approximation of the mean time between false alarms). Values are looked at through asinh, which is a logarithm where
+they are large and takes them as they are near 0 and below: a loss that falls from 5 to 0.01 has one scale.
 """
 
 import math
@@ -23,8 +23,7 @@ SCALE: Final = 0.05
 FLOOR: Final = 0.05
 """The least spread, in asinh's units: 5 % of a value that is large."""
 REFERENCE: Final = 1.0
-CLIP: Final = 4.0
-"""CUSUM: what of each distance does not count, and what is the most that one adds, in spreads."""
+"""CUSUM: what of each score does not count."""
 
 
 @dataclass(slots=True)
@@ -84,7 +83,7 @@ class Plausible:
             return "beyond"
         seen = self._seen(value)
         distance = forecast.distance(seen)
-        self._sum = max(0.0, self._sum + min(distance, CLIP) - REFERENCE)
+        self._sum = max(0.0, self._sum + self._tail.score(distance) - REFERENCE)
         self._tail.take(distance)
         if not self.drifts or self._sum <= self._threshold / 2 or distance < 0.0:
             forecast.take(seen)

@@ -7,6 +7,7 @@ heavy tails that no normal distribution knows; the last WINDOW distances are kep
 """
 
 import math
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -19,6 +20,8 @@ PEAKS: Final = 0.05
 """Part of the distances that are peaks."""
 HEAVIEST: Final = 0.25
 """Of the shape: about a hundred peaks do not tell heavier ones apart, and a wild fit would see nothing any more."""
+CUT: Final = 2.0
+NORMAL: Final = NormalDist()
 LEAST: Final = 6.0
 """Spreads: nothing nearer is ever beyond, however tame the window was."""
 
@@ -30,13 +33,24 @@ class Tail:
         self.quantile = exponential(risk)
         self._risk = risk
         self._window: npt.NDArray[np.float64] = np.zeros(WINDOW)
+        self._ordered: npt.NDArray[np.float64] = np.zeros(0)
         self._count = 0
+
+    def score(self, distance: float) -> float:
+        """What a normal value of the same rank among the last distances would be (van der Waerden's score): so what
+        is made of scores is right whatever the series' distribution. Before enough is known: the distance, cut."""
+        count = self._ordered.size
+        if not count:
+            return max(-CUT, min(CUT, distance))
+        rank = int(np.searchsorted(self._ordered, distance))
+        return NORMAL.inv_cdf((rank + 0.5) / (count + 1))
 
     def take(self, distance: float) -> None:
         self._window[self._count % WINDOW] = distance
         self._count += 1
         if self._count >= ENOUGH and self._count % REFIT == 0:
-            self.quantile = max(LEAST, fitted(self._window[: min(self._count, WINDOW)], self._risk))
+            self._ordered = np.sort(self._window[: min(self._count, WINDOW)])
+            self.quantile = max(LEAST, fitted(self._ordered, self._risk))
 
 
 def exponential(risk: float) -> float:
@@ -44,9 +58,8 @@ def exponential(risk: float) -> float:
     return 1.645 + math.log(max(1.0, PEAKS / risk))
 
 
-def fitted(values: npt.NDArray[np.float64], risk: float) -> float:
-    """The quantile at 1 - risk of `values` [n], by a generalised Pareto fit to the highest PEAKS of them."""
-    ordered = np.sort(values)
+def fitted(ordered: npt.NDArray[np.float64], risk: float) -> float:
+    """The quantile at 1 - risk of `ordered` [n], ascending, by a generalised Pareto fit to the highest PEAKS of it."""
     count = max(8, int(PEAKS * ordered.size))
     threshold = float(ordered[-count - 1])
     peaks = ordered[-count:] - threshold
