@@ -69,7 +69,7 @@ class Climb:
         self._slower()
         if self._row >= self.ladder.back_after and self._may_go_back:
             self.step = "back"
-        return self._row >= 4 * self.ladder.back_after and not self._asked
+        return self._row >= 4 * self.ladder.back_after
 
     def drift(self) -> None:
         """A run of ranges that were all somewhat high; they are in."""
@@ -90,7 +90,7 @@ class Climb:
                     self._since_calm, self._lasting = None, 1
             return False
         self._fine += 1
-        if self._fine < self._length or self._asked:
+        if self._fine < self._length:
             return False
         self._end()
         return True
@@ -101,7 +101,7 @@ class Climb:
         self._row = 0
 
     def ask_back(self) -> None:
-        """The roll-back has been asked for; once in a term."""
+        """The roll-back has been asked for; once in a term. Nobody may be there to carry it out, so all else goes on."""
         self.backs += 1
         self._asked = True
 

@@ -62,6 +62,11 @@ def test_it_goes_back_so_often_and_then_takes_it_as_it_is() -> None:
     assert (after.step, after.lr) == ("calm", 1.0)
 
 
+def test_a_roll_back_that_nobody_carries_out_holds_nothing_up() -> None:
+    made = climb("bbbbbrffff")
+    assert (made.step, made.lr, made.backs) == ("calm", 1.0, 1)
+
+
 def test_never_back_where_that_is_not_wanted() -> None:
     made = Climb(Ladder(4, 3, 0.5, 5, backs=0))
     for _ in range(10):
