@@ -101,7 +101,7 @@ class Climb:
         self._row = 0
 
     def ask_back(self) -> None:
-        """The roll-back has been asked for; once in a term. Nobody may be there to carry it out, so all else goes on."""
+        """Once in a term. Nobody may be there to carry it out, so all else goes on."""
         self.backs += 1
         self._asked = True
 
