@@ -75,4 +75,4 @@ def fitted(ordered: npt.NDArray[np.float64], risk: float) -> float:
     scale = mean * (1.0 - shape)
     part = max(1.0, count / ordered.size / risk)
     rise = math.log(part) if shape < 1e-6 else (part**shape - 1.0) / shape
-    return threshold + scale * rise
+    return float(threshold + scale * rise)
