@@ -59,11 +59,11 @@ class Climb:
     def precise(self) -> bool:
         return self.step != "calm"
 
-    def beyond(self) -> bool:
-        """A range that is beyond. True: it has gone on too long for a roll-back or anything else to help, so it is
-        how losses are from now on (`accept`)."""
+    def beyond(self, counts: int = 1) -> bool:
+        """A range that is beyond, counting as so many in the row. True: it has gone on too long for a roll-back or
+        anything else to help, so it is how losses are from now on (`accept`)."""
         self._trouble()
-        self._row += 1
+        self._row += counts
         if self.step == "precise" and self.anomalies > 1:
             self.step = "held"
         self._slower()
@@ -112,6 +112,11 @@ class Climb:
         if step == "back":
             self.anomalies = 0
             self._slow()
+
+    @property
+    def going_back(self) -> bool:
+        """The roll-back has been asked for, and not too long ago for it to come."""
+        return self._asked and self._row < 4 * self.ladder.back_after
 
     @property
     def _length(self) -> int:

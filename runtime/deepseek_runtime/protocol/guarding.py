@@ -112,9 +112,19 @@ class Guarding:
         self._held += 1
         return False, effects
 
-    def _beyond(self, why: str) -> list[Effect]:
+    def non_finite(self, g: int, reason: str) -> list[Effect]:
+        """A range that stayed non-finite is skipped. It counts twice: when ten in a row have ended a job (skips.py) it
+        is too late for a roll-back."""
+        return self._beyond(f"range {g}: {reason}", 2) if self._acts else []
+
+    @property
+    def going_back(self) -> bool:
+        """A roll-back is on its way: what cannot be trained until then is no reason to give up."""
+        return self._climb.going_back
+
+    def _beyond(self, why: str, counts: int = 1) -> list[Effect]:
         before, lr = self._climb.step, self._climb.lr
-        if self._climb.beyond():
+        if self._climb.beyond(counts):
             self._climb.accept()
             self._loss.begin_anew()
             self._update.begin_anew()

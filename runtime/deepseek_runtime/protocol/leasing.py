@@ -99,6 +99,8 @@ class Leasing:
         again = False
         if beat.held is not None:
             again, effects = self._guarding.held(g, beat.held, reason)
+        else:
+            effects = self._guarding.non_finite(g, reason)
         if not ledger.may_skip(g):
             if ledger.unable(g):
                 text = f"range {g} cannot be trained, and spans have it already: the others get no difference of it"
@@ -109,7 +111,9 @@ class Leasing:
         note = Note("RangeSkipped", f"range {g} ({ledger.plan.samples_of(g)} samples): {reason}", True)
         effects = [*effects, note, *self._skip(g, self._spans, now)]
         # The guard has its own end of a row: what is held back is finite.
-        return effects if beat.held is not None else [*effects, *self.skips.skipped(g, reason)]
+        if beat.held is not None or self._guarding.going_back:
+            return effects
+        return [*effects, *self.skips.skipped(g, reason)]
 
     def _skip(self, g: int, spans: tuple[int, ...], now: float) -> list[Effect]:
         self.ledger.begin_skip(g)

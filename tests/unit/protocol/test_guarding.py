@@ -103,3 +103,11 @@ def test_a_roll_back_is_asked_for_so_often_and_no_more() -> None:
     made = guarding()
     asked = [e for g in range(300, 330) for e in made.held(g, LOSS, "too much")[1] if isinstance(e, RollBack)]
     assert len(asked) == 1
+
+
+def test_what_stays_non_finite_goes_back_before_the_job_would_end() -> None:
+    made = guarding()
+    told = [said(made.non_finite(300 + turn, "NaN")) for turn in range(3)]
+    assert told == [["LossImplausible", "PrecisionRaised"], ["StepShrunk", "RollBackWanted", "RollBack"], []]
+    assert made.going_back
+    assert Guarding(Guard(), False, False).non_finite(1, "NaN") == []
