@@ -203,8 +203,8 @@ def play(run: Run) -> dict[str, float]:
     """right of tested images; held, rolled back; how often each note of the guard was made."""
     torch.set_num_threads(1)
     # All four do 3.15 batches a virtual second.
-    middle = 0.75 * run.steps / sum(SPEEDS)
-    spike = (middle, middle + 4.0) if run.fault == "learning rate x 100" else (0.0, 0.0)
+    middle = 0.7 * run.steps / sum(SPEEDS)
+    spike = (middle, middle + 10.0) if run.fault == "learning rate x 100" else (0.0, 0.0)
     job = GuardJob(GuardCourse(Faulty(run), training_of(run), SPEEDS, spike=spike), run.seed)
     metrics = job.train()
     notes = Counter(note.reason for note in job.notes)
