@@ -100,10 +100,24 @@ def _progress(field: str) -> Callable[[JobStatus], float | None]:
     return read
 
 
+def _guard(field: str) -> Callable[[JobStatus], float | None]:
+    def read(status: JobStatus) -> float | None:
+        guard = None if status.progress is None else status.progress.guard
+        value = None if guard is None else getattr(guard, field)
+        return None if value is None else float(value)
+
+    return read
+
+
 _OF_A_JOB: dict[str, tuple[str, Callable[[JobStatus], float | None]]] = {
     "step": ("Batches done", _progress("step")),
     "steps": ("Batches asked for", _progress("steps")),
     "loss": ("Training loss, as last told", _progress("loss")),
+    "loss_limit": ("The greatest plausible loss of the next range", _guard("loss_limit")),
+    "guard_anomalies": ("Implausible ranges since losses were last plausible for a while", _guard("anomalies")),
+    "guard_held_ranges": ("Ranges whose update was held back", _guard("held")),
+    "guard_learning_rate_factor": ("What the guard multiplies the learning rate by", _guard("learning_rate_factor")),
+    "guard_roll_backs": ("Roll-backs that the guard has asked for", _guard("roll_backs")),
     "samples_per_second": ("Samples trained", _progress("samples_per_second")),
     "wire_bytes": ("Bytes at the sockets of all members", _progress("wire_bytes")),
     "dense_bytes": ("Bytes that dense FP32 both ways would have been", _progress("dense_bytes")),

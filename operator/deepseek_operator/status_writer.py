@@ -160,6 +160,7 @@ _QUIET: dict[str, object] = {
     "staleness_p50": 0.0,
     "staleness_p95": 0.0,
     "loss_scale": None,
+    "guard": None,
     "metrics": {},
     "metrics_step": None,
     "samples_skipped": 0,

@@ -12,6 +12,7 @@ import numpy as np
 from deepseek_runtime import schedule
 from deepseek_runtime.contract.config import Optimizer, Training
 from deepseek_runtime.feed import Description, Evaluate, RangeStats, Train
+from deepseek_runtime.guard.caution import Held
 from deepseek_runtime.ranges import RangePlan
 from deepseek_runtime.rules import Moments
 from deepseek_runtime.space import F32, I64, SPANS
@@ -86,7 +87,7 @@ class Alone:
         self.trained.append(Trained(self._g, self._steps_after(self._g), stats))
         self._done()
 
-    def skip(self, reason: str) -> None:
+    def skip(self, reason: str, held: Held | None = None) -> None:
         self.skipped.append((self._g, reason))
         self._done()
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepseek_runtime.contract.config import Training
+from deepseek_runtime.guard.caution import Caution, Held
 from deepseek_runtime.ranges import I64, RangePlan
 from deepseek_runtime.space import Space, zeros
 
@@ -70,6 +71,7 @@ class Train:
     integers: I64
     batches: list[I64]
     first_step: int
+    caution: Caution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class RangeStats:
     loss_scale: float | None = None
     seconds: float = 0.0
     batch_losses: tuple[float, ...] = field(default=())
+    update: float | None = None
+    """Euclidean norm of what is pushed; None: nobody asks."""
 
 
 class Feed(Protocol):
@@ -110,8 +114,8 @@ class Feed(Protocol):
         feed from here on."""
         ...
 
-    def skip(self, reason: str) -> None:
-        """The last Train stayed non-finite at every precision."""
+    def skip(self, reason: str, held: Held | None = None) -> None:
+        """The last Train stayed non-finite at every precision, or is implausible (held)."""
         ...
 
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None: ...

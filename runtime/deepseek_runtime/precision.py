@@ -50,6 +50,8 @@ class Tries:
     def __init__(self, config: Precision) -> None:
         self.compute = config.compute
         self.scaler = LossScaler(config.loss_scale) if config.compute == "float16" else None
+        self.raised = False
+        """Everything runs in float32 for a while (guard/)."""
         self._tries = 0
         self._full = config.compute == "float32"
         self._scale_before = 0.0
@@ -57,7 +59,7 @@ class Tries:
     def begin(self) -> None:
         """Before the first try of a batch."""
         self._tries = 0
-        self._full = self.compute == "float32"
+        self._full = self.compute == "float32" or self.raised
         if self.scaler is not None:
             self._scale_before = self.scaler.scale
 
@@ -74,7 +76,7 @@ class Tries:
     @property
     def retries(self) -> bool:
         """Whether a batch can be run again at all: in float32 it would come out the same."""
-        return self.compute != "float32"
+        return self.compute != "float32" and not self.raised
 
     def good(self) -> None:
         if self.scaler is not None and not self._full:

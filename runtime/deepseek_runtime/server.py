@@ -42,6 +42,7 @@ from deepseek_runtime.protocol.effects import (
     LogPush,
     Note,
     ReadTerm,
+    RollBack,
     Send,
     WriteState,
 )
@@ -98,8 +99,8 @@ class ServerProcess:
         self._keeping = False
         self._emptied = 0
         self._commands: set[str] = set()
-        self._failing: tuple[str, Request] | None = None
-        self._fail_again: float | None = None
+        self._asking: tuple[str, Request] | None = None
+        self._ask_at: float | None = None
 
     def _done(self, call: Any, result: Any) -> None:
         """On the threads of outside.py."""
@@ -130,9 +131,9 @@ class ServerProcess:
                 call, result = self.results.get_nowait()
                 self._result(call, result, now)
             self._observe(now)
-            if self._fail_again is not None and now >= self._fail_again:
-                self._fail_again = None
-                self._ask_to_fail()
+            if self._ask_at is not None and now >= self._ask_at:
+                self._ask_at = None
+                self._ask_again()
             self.carry_out(self.machine.on_tick(now))
             if self.chief is not None:
                 self.carry_out(self.chief.on_tick(now))
@@ -180,7 +181,7 @@ class ServerProcess:
             return
         if call == "request":
             # Failed: etcd did not answer. False: another term, which has a chief of its own.
-            self._fail_again = now + 1.0 if isinstance(result, Failed) else None
+            self._ask_at = now + 1.0 if isinstance(result, Failed) else None
             return
         if call == "count":
             self._counted(result)
@@ -239,7 +240,8 @@ class ServerProcess:
         if terms.chief(record) != me:
             return
         self.reporter.adopt(self.membership.view().progress)
-        self.chief = Chief(record, settings_of(self.config))
+        known = self.reporter.earlier
+        self.chief = Chief(record, settings_of(self.config), known.guard if known is not None else None)
         self.carry_out(self.chief.start(now))
 
     # --- effects
@@ -255,6 +257,8 @@ class ServerProcess:
                 self._note(effect)
             elif isinstance(effect, Fail):
                 self._fail(effect)
+            elif isinstance(effect, RollBack):
+                self._ask("roll_back", Request(kind="roll_back", term=self.machine.number, reason=effect.text))
             elif isinstance(effect, ReadTerm | WriteState | ListWorkers):
                 self.etcd.call(effect)
             else:
@@ -285,15 +289,19 @@ class ServerProcess:
         """The operator ends the job: said until it stands in etcd."""
         logger.error("%s %s", fail.reason, fail.text)
         request = Request(kind="fail", term=self.machine.number, reason=f"{fail.reason}: {fail.text}", code=fail.code)
-        self._failing = (f"fail-{self.machine.number}-{uuid.uuid4().hex[:8]}", request)
-        if self.chief is not None:
-            # In the order given: who reads the request ends the job, and shall know what led to it.
-            self._tell_progress(self.chief, time.monotonic())
-        self._ask_to_fail()
+        self._ask("fail", request)
 
-    def _ask_to_fail(self) -> None:
-        if self._failing is not None:
-            id, request = self._failing
+    def _ask(self, kind: str, request: Request) -> None:
+        """Of the operator: said until it stands in etcd."""
+        self._asking = (f"{kind}-{self.machine.number}-{uuid.uuid4().hex[:8]}", request)
+        if self.chief is not None:
+            # In the order given: who reads the request acts on it, and shall know what led to it.
+            self._tell_progress(self.chief, time.monotonic())
+        self._ask_again()
+
+    def _ask_again(self) -> None:
+        if self._asking is not None:
+            id, request = self._asking
             self.etcd.submit("request", lambda: self.membership.put_request(id, request))
 
     # --- people

@@ -22,14 +22,15 @@ from deepseek_runtime.alone import Alone
 from deepseek_runtime.contract.config import Training
 from deepseek_runtime.data import Collate, Loader, check_dataset, to_device
 from deepseek_runtime.evaluation import evaluate_model
-from deepseek_runtime.feed import Description, Evaluate, Feed, Tensors, Train
+from deepseek_runtime.feed import Description, Evaluate, Feed, RangeStats, Tensors, Train
+from deepseek_runtime.guard.caution import UNGUARDED, Caution, Held
 from deepseek_runtime.masters import HostMasters
 from deepseek_runtime.model_space import ModelSpace
 from deepseek_runtime.moments import read_moments, write_moments
 from deepseek_runtime.precision import DTYPES, Tries
 from deepseek_runtime.random_state import seed_range
 from deepseek_runtime.retry import BatchUndo
-from deepseek_runtime.training_range import TrainingRange
+from deepseek_runtime.training_range import TrainingRange, plausible, refusal
 from deepseek_runtime.updates import GradientUpdate, LocalUpdate, all_finite, measure
 
 log = logging.getLogger(__name__)
@@ -247,11 +248,21 @@ class Session:
         """A difference that is not finite would stay in the job's weights for ever: the range is given up."""
         difference = self._update.result()
         if all_finite(difference):
-            self._feed.push(difference, self._space.read_integers(), present.stats(self.loss_scale))
+            stats = present.stats(self.loss_scale, difference)
+            if present.caution is not None and not plausible(stats, present.caution):
+                self._hold_back(stats, present.caution)
+                return False
+            self._feed.push(difference, self._space.read_integers(), stats)
             return True
         self._load_moments({}, False)  # whatever overflowed may be in them
         self._feed.skip(f"the weights overflowed float32 by batch {present.step - 1}, though its loss was finite")
         return False
+
+    def _hold_back(self, stats: RangeStats, caution: Caution) -> None:
+        """What is implausible is not pushed; nor do its gradients stay in the optimizer's moments."""
+        self._load_moments({}, False)
+        update = stats.update or 0.0
+        self._feed.skip(refusal(stats, caution), Held(stats.loss, update, caution.precise))
 
     def _advance(self) -> bool:
         """Makes the next batch the present one; False at the end."""
@@ -284,7 +295,9 @@ class Session:
         self._space.write(train.x, train.integers)
         self._space.model.zero_grad(set_to_none=True)
         seed_range(self._seed, train.g)
-        self._update.begin()
+        caution = train.caution or UNGUARDED
+        self._update.begin(caution.lr)
+        self._tries.raised = caution.precise
         self._range = TrainingRange(train, self.plan, self._loader.batches(train.g, train.batches))
 
     def _answer(self, ticket: Evaluate) -> None:

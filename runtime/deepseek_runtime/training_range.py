@@ -1,11 +1,16 @@
 """One range while it is being trained."""
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from deepseek_runtime.feed import RangeStats, Train
+from deepseek_runtime.guard.caution import Caution
 from deepseek_runtime.ranges import RangePlan
+from deepseek_runtime.space import F32
 
 
 class TrainingRange:
@@ -14,6 +19,7 @@ class TrainingRange:
     def __init__(self, train: Train, plan: RangePlan, batches: Iterator[Any]) -> None:
         self.g = train.g
         self.steps = plan.steps
+        self.caution = train.caution
         self._first = train.first_step
         self._sizes = [len(batch) for batch in train.batches]
         self._batches = batches
@@ -35,7 +41,8 @@ class TrainingRange:
     def batch_done(self, loss: float) -> None:
         self._losses.append(loss)
 
-    def stats(self, loss_scale: float | None) -> RangeStats:
+    def stats(self, loss_scale: float | None, difference: F32) -> RangeStats:
+        """difference: what is pushed."""
         samples = sum(self._sizes)
         return RangeStats(
             loss=sum(loss * size for loss, size in zip(self._losses, self._sizes, strict=True)) / samples,
@@ -43,4 +50,19 @@ class TrainingRange:
             loss_scale=loss_scale,
             seconds=time.perf_counter() - self._began,
             batch_losses=tuple(self._losses),
+            update=math.sqrt(float(np.dot(difference, difference))) if self.caution is not None else None,
         )
+
+
+def plausible(stats: RangeStats, caution: Caution) -> bool:
+    """Whether a trained range may be pushed, as its lease says."""
+    return stats.loss <= caution.loss_limit and (stats.update or 0.0) <= caution.update_limit
+
+
+def refusal(stats: RangeStats, caution: Caution) -> str:
+    """Why not, for people."""
+    if stats.loss > caution.loss_limit:
+        return f"loss {stats.loss:.4g} is above {caution.loss_limit:.4g}, the greatest plausible one"
+    return (
+        f"its update's norm {stats.update or 0.0:.4g} is above {caution.update_limit:.4g}, the greatest plausible one"
+    )

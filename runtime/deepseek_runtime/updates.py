@@ -106,6 +106,7 @@ class LocalUpdate:
         self._last = self._base
         self._local_steps = training.update.local_steps
         self._warm_steps = self._warm_done = 0
+        self._slower = 1.0
 
     def check(self) -> None:
         """Before each range. Raises JobRefused (65) when user code moves the learning rate itself."""
@@ -126,14 +127,15 @@ class LocalUpdate:
             return
         self._warm_steps, self._warm_done = 2 * self._local_steps, 0
 
-    def begin(self) -> None:
-        return
+    def begin(self, lr: float) -> None:
+        """lr: what the range's learning rates are multiplied by, beside the schedule."""
+        self._slower = lr
 
     def apply(self, present: TrainingRange, norm: torch.Tensor) -> None:
         if self._clip_norm is not None:
             clip(self._space.trained, norm, self._clip_norm)
-        if self._scheduled or self._warm_steps:
-            part = self._part(present)
+        if self._scheduled or self._warm_steps or self._slower != 1.0 or self._last != self._base:
+            part = self._part(present) * self._slower
             set_rates(self.optimizer, [base * part for base in self._base])
             self._last = rates(self.optimizer)
         self.optimizer.step()
@@ -170,7 +172,8 @@ class GradientUpdate:
     def warm_up(self) -> None:
         return
 
-    def begin(self) -> None:
+    def begin(self, lr: float) -> None:
+        """The servers' steps are made smaller by w of the lease."""
         self._sum = np.zeros(self._space.space.size, np.float32)
         self._batches = 0
 

@@ -112,7 +112,7 @@ MISTAKES: Cases = {
     "required": [
         ("no training", HEAD + "  suspend: false\n",
          "job.yaml:5: spec.training: is missing; right: a mapping with task, script, code, args, steps, epochs, "
-         "batchSize, seed, optimizer, update, staleness, compression, precision and evaluation"),
+         "batchSize, seed, optimizer, update, staleness, compression, precision, evaluation and guard"),
         ("no value", with_training("batchSize:"),
          "job.yaml:9: spec.training.batchSize: has no value; "
          "right: a whole number from 1 to 1000000, or leave the line out"),
@@ -248,6 +248,9 @@ COMBINATIONS: Cases = {
          "momentum, and a second one ruins the result (measured loss 2.63 where 1.24 was due); right: no "
          "update.momentum (optimizer.momentum is the workers' own), or update.outerMomentum at that price "
          f"(see {SEE}#local-and-outer-momentum)"),
+        ("a roll-back before smaller steps", with_training("guard: {mode: act, slowAfter: 8, rollBackAfter: 4}"),
+         "job.yaml:9: spec.training.guard.rollBackAfter: is less than slowAfter: the job would go back before smaller "
+         "steps were tried; right: at least slowAfter, or maxRollBacks: 0 for no roll-back"),
         ("bits of nothing", with_training("compression: {method: none, valueBits: 2}"),
          "job.yaml:9: spec.training.compression.valueBits: has no meaning with method none; "
          "right: leave it out, or method: topk or dgc or quantised"),

@@ -78,6 +78,9 @@ spec:
         - {match: "*.proj.weight", method: lowrank, rank: 2}
     precision: {compute: float16, lossScale: {init: 1024, growth: 4, backoff: 0.25, interval: 100}, masters: host}
     evaluation: {everySteps: 100}
+    guard:
+      {mode: act, risk: 0.0001, warmupRanges: 16, calmRanges: 64, slowAfter: 4, slowFactor: 0.25, rollBackAfter: 20,
+       maxRollBacks: 1}
   checkpoint:
     everySteps: 50
     keep: 2

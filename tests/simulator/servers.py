@@ -17,6 +17,7 @@ from deepseek_runtime.protocol.effects import (
     LogPush,
     Note,
     ReadTerm,
+    RollBack,
     Send,
     WriteState,
 )
@@ -139,7 +140,8 @@ class ServerProcess(Process):
         self.chief = None
         self._commands.clear()
         if terms.chief(record) == self.me:
-            self.chief = Chief(record, self.job.settings)
+            known = self.job.etcd.progress
+            self.chief = Chief(record, self.job.settings, known.guard if known is not None else None)
             self.carry_out(self.chief.start(self.clock.now))
 
     # --- effects
@@ -161,6 +163,11 @@ class ServerProcess(Process):
             elif isinstance(effect, Fail):
                 request = Request(kind="fail", term=self.machine.number, reason=effect.text, code=effect.code)
                 self._put_request(f"fail-{self.machine.number}", request)
+            elif isinstance(effect, RollBack):
+                request = Request(kind="roll_back", term=self.machine.number, reason=effect.text)
+                if self.chief is not None and self.chief.ledger is not None:
+                    self._write_progress(self.chief)
+                self._put_request(f"roll-back-{self.machine.number}", request)
             elif isinstance(effect, LogPush):
                 continue
             elif isinstance(effect, ReadTerm | WriteState | ListWorkers):
@@ -207,10 +214,15 @@ class ServerProcess(Process):
         if chief is None or chief.ledger is None or now - self._progress_at < 2.0 or not self.etcd.reachable:
             return
         self._progress_at = now
+        self._write_progress(chief)
+
+    def _write_progress(self, chief: Chief) -> None:
+        assert chief.ledger is not None
         if self.job.etcd.may_write(chief.number):
             self.job.etcd.progress = Progress(
                 term=chief.number,
                 step=chief.ledger.steps_done,
                 steps=chief.ledger.plan.steps,
                 last_range_time=chief.tracking.last_done,
+                guard=chief.guarding.state,
             )

@@ -13,6 +13,7 @@ from deepseek_runtime.contract.config import Checkpoint, JobConfig, Optimizer, T
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.edge import parts
 from deepseek_runtime.feed import F32, Description, Evaluate, RangeStats, Train
+from deepseek_runtime.guard.caution import Held
 from deepseek_runtime.optimizers import build_optimizer
 from deepseek_runtime.protocol.effects import Adopt, Effect, StartEvaluation, StartInitial, StartMoments, StartRange
 from deepseek_runtime.protocol.messages import Push
@@ -117,6 +118,7 @@ class StepFeed:
         self.result: tuple[F32, I64, RangeStats] | None = None
         self.metrics: dict[str, float] = {}
         self.skipped: str = ""
+        self.held: Held | None = None
 
     def join(self, description: Description) -> RangePlan:
         self.description = description
@@ -128,8 +130,8 @@ class StepFeed:
     def push(self, difference: F32, integers: I64, stats: RangeStats) -> None:
         self.result = (difference, integers, stats)
 
-    def skip(self, reason: str) -> None:
-        self.skipped = reason
+    def skip(self, reason: str, held: Held | None = None) -> None:
+        self.skipped, self.held = reason, held
 
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
         self.metrics = dict(metrics)
@@ -254,13 +256,14 @@ class TrainingWorker(WorkerProcess):
 
     def _train(self, effect: StartRange) -> None:
         g, trainee = effect.lease.g, self.trainee
-        trainee.does(Train(g, self.machine.x.copy(), self._integers(), self._plan.batches(g), self._plan.first_step(g)))
+        first, caution = self._plan.first_step(g), effect.lease.caution
+        trainee.does(Train(g, self.machine.x.copy(), self._integers(), self._plan.batches(g), first, caution))
         self.training_job.watch.pushed(self.me)
         if trainee.feed.result is None:
-            self.carry_out(self.machine.unable(trainee.feed.skipped, self.clock.now))
+            self.carry_out(self.machine.unable(trainee.feed.skipped, self.clock.now, trainee.feed.held))
             return
         difference, integers, stats = trainee.feed.result
-        row = {"loss": stats.loss}
+        row = {"loss": stats.loss} if stats.update is None else {"loss": stats.loss, "update": stats.update}
         self.carry_out(self.machine.trained(difference, integers, stats.samples, row, self.clock.now))
 
     def _integers(self) -> I64:

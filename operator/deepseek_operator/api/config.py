@@ -121,6 +121,7 @@ def contract_training(training: Training, code_dir: str | None = None) -> contra
             masters=precision.masters,
         ),
         evaluation=contract.Evaluation(every_steps=evaluation.every_steps),
+        guard=contract.Guard(**training.guard.model_dump()),
     )
 
 

@@ -12,7 +12,7 @@ from deepseek_operator.api.describe import alias_of
 from deepseek_operator.api.job import Claim, Servers, Storage
 from deepseek_operator.api.pods import EnvVar, Pod, Toleration
 from deepseek_operator.api.problems import Kind, Path, Problem, shown, spell
-from deepseek_operator.api.training import Compression, CompressionRule
+from deepseek_operator.api.training import Compression, CompressionRule, Guard
 from deepseek_operator.api.validation import Validation, text
 from deepseek_operator.api.volumes import SecretVolume, Volume, VolumeMount
 
@@ -163,6 +163,14 @@ def _of_method(name: str, attribute: str, methods: tuple[str, ...]) -> SectionRu
 
 
 SECTION_RULES: tuple[SectionRule, ...] = (
+    SectionRule(
+        Guard,
+        "rollBackAfter",
+        lambda g: g.roll_back_after < g.slow_after,
+        "is less than slowAfter: the job would go back before smaller steps were tried",
+        "at least slowAfter, or maxRollBacks: 0 for no roll-back",
+        "self.rollBackAfter >= self.slowAfter",
+    ),
     _bits(Compression),
     _bits(CompressionRule),
     _of_method("ratio", "ratio", ("topk",)),

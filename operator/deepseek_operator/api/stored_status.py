@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from deepseek_operator.api.status import Columns, Condition, Failure, JobStatus, Part, Recovery, RoleStatus
 from deepseek_operator.api.times import Time, seconds, stamp
-from deepseek_runtime.contract.records import Progress
+from deepseek_runtime.contract.records import GuardState, Progress
 
 _AS_IT_IS = (
     "phase", "observed_generation", "message", "conditions", "columns", "selector", "servers", "workers",
@@ -25,6 +25,8 @@ _IN_OTHER_WORDS = ("progress", "recoveries", "started", "finished", "events")
 _WORKINGS = tuple(name for name in JobStatus.model_fields if name not in (*_AS_IT_IS, *_IN_OTHER_WORDS))
 _TIMES = ("checkpoint_time", "last_range_time")
 _COUNTED = ("samples_counted", "samples_lost", "samples_repeated", "samples_rolled_back", "samples_skipped")
+_FOR_THE_NEXT_CHIEF = ("loss_memory", "update_memory", "saved_loss_memory", "saved_update_memory")
+"""Of the guard: it is read in etcd."""
 _RECOVERED = ("role", "index", "cause", "at_step", "seconds", "longest_gap", "restored_step")
 _RECOVERING = ("incarnation", "last_range", "gap_before")
 
@@ -177,11 +179,17 @@ def _shown_progress(progress: Progress) -> dict[str, Any]:
         if name == "events" or (value == field.default and not field.is_required() and not counted):
             continue
         told[to_camel(name)] = stamp(value) if name in _TIMES else _plain(value)
+    if progress.guard is not None:
+        guard = progress.guard.model_dump(exclude=set(_FOR_THE_NEXT_CHIEF))
+        told["guard"] = {to_camel(name): value for name, value in guard.items() if value is not None}
     return {key: value for key, value in told.items() if not _is_empty(value)}
 
 
 def _read_progress(told: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: told[to_camel(name)] for name in Progress.model_fields if to_camel(name) in told}
+    if "guard" in found:
+        guard = found["guard"]
+        found["guard"] = {name: guard[to_camel(name)] for name in GuardState.model_fields if to_camel(name) in guard}
     return found | {name: seconds(found[name]) for name in _TIMES if name in found}
 
 

@@ -159,6 +159,29 @@ class Evaluation(Section):
     """0: only at the end."""
 
 
+class Guard(Section):
+    """What is done about losses that are far above what the run so far makes plausible. Counted in ranges: pushes of
+    all workers. docs/guard.md says how it judges."""
+
+    mode: Literal["off", "watch", "act"] = "off"
+    """`watch`: an event, no more. `act`: in steps, more precision, the update held back, smaller steps, at last the
+    newest checkpoint again; all undone when losses are plausible again."""
+    risk: Annotated[float, Field(ge=0.000000000001, le=0.01)] = 0.000001
+    """Of each of its tests: the part of the ranges of a healthy run that it takes for a fault."""
+    warmup_ranges: Annotated[int, Field(ge=8, le=100_000)] = 32
+    """Ranges that are learnt from before anything is judged."""
+    calm_ranges: Annotated[int, Field(ge=1, le=100_000)] = 32
+    """Plausible ranges in a row after which all that was done is undone."""
+    slow_after: Annotated[int, Field(ge=1, le=100_000)] = 3
+    """Implausible ranges after which steps are made smaller."""
+    slow_factor: Annotated[float, Field(ge=0.01, le=0.99)] = 0.5
+    """What the learning rate is multiplied by then, and after a roll-back; at least an eighth is left."""
+    roll_back_after: Annotated[int, Field(ge=1, le=100_000)] = 16
+    """Implausible ranges in a row after which the job goes back to its newest checkpoint."""
+    max_roll_backs: Annotated[int, Field(ge=0, le=100)] = 2
+    """In the whole job; 0: never."""
+
+
 class Training(Section):
     """What is trained, and how its updates travel."""
 
@@ -206,3 +229,5 @@ class Training(Section):
     """The numbers in which a worker computes."""
     evaluation: Evaluation = Evaluation()
     """When the model is evaluated."""
+    guard: Guard = Guard()
+    """What is done about implausible losses."""

@@ -44,6 +44,31 @@ def speed(shot: Snapshot) -> Iterator[Row]:
     yield Row("rate", "   ".join(parts))
 
 
+_GUARDED = {
+    "precise": "full precision",
+    "held": "full precision, updates held back",
+    "slow": "smaller steps",
+    "back": "asking for a roll-back",
+}
+
+
+def guard(shot: Snapshot) -> Iterator[Row]:
+    """What loss calibration does, or has done."""
+    state = shot.progress.guard if shot.progress is not None else None
+    if state is None or not (state.anomalies or state.held or state.roll_backs):
+        return
+    parts = [_GUARDED[state.step]] if state.step in _GUARDED else []
+    if state.anomalies:
+        parts.append(f"{state.anomalies} implausible ranges")
+    if state.learning_rate_factor != 1.0:
+        parts.append(f"learning rate x {state.learning_rate_factor:g}")
+    if state.held:
+        parts.append(f"{state.held} held back in all")
+    if state.roll_backs:
+        parts.append(f"{state.roll_backs} rolled back")
+    yield Row("guard", "   ".join(parts))
+
+
 def wire(shot: Snapshot) -> Iterator[Row]:
     progress, ratio = shot.progress, shot.ratio
     if progress is None or not progress.wire_bytes:

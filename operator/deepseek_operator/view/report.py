@@ -79,7 +79,7 @@ def _summary(shot: Snapshot) -> Iterator[facts.Row]:
     yield facts.Row("step", f"{facts.step(shot)} {facts.percent(shot)}".rstrip())
     if shot.progress is not None and shot.progress.loss is not None:
         yield facts.Row("loss", digits(shot.progress.loss))
-    for rows in (facts.evaluation, facts.speed, facts.wire, facts.checkpoint, facts.losses):
+    for rows in (facts.evaluation, facts.speed, facts.guard, facts.wire, facts.checkpoint, facts.losses):
         yield from rows(shot)
     yield facts.Row("term", str(status.term.number))
     yield facts.Row("restarts", f"{status.restarts} against the limit, {status.restarts_total} in all")

@@ -80,7 +80,7 @@ def _facts(shot: Snapshot, page: Page) -> Iterator[Text]:
         room = min(60, page.width - LABEL - len(said))
         said.append(sparkline(shot.losses, room, BARS if page.unicode else ASCII_BARS), "cyan")
         yield _row("loss", said, page)
-    for rows in (facts.evaluation, facts.speed, facts.wire, facts.checkpoint, facts.losses):
+    for rows in (facts.evaluation, facts.speed, facts.guard, facts.wire, facts.checkpoint, facts.losses):
         for label, text in rows(shot):
             yield _row(label, Text(text), page)
 

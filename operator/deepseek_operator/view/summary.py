@@ -89,6 +89,7 @@ def _rows(shot: Snapshot) -> Iterator[Row]:
     if progress.loss is not None:
         yield Row("loss", digits(progress.loss))
     yield from facts.evaluation(shot)
+    yield from facts.guard(shot)
     yield from facts.wire(shot)
     yield from facts.losses(shot)
     if progress.samples_skipped:

@@ -5,7 +5,8 @@ A payload is the pieces in order (pieces.py says how a span is cut), each a head
 
 import logging
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import replace
+from functools import cache, cached_property
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,7 @@ from deepseek_runtime.compression.coding import AS_SET, F32, U8, Decoder, How, K
 from deepseek_runtime.compression.dense import FLOAT32, Float32
 from deepseek_runtime.compression.errors import NonFinite, PayloadError
 from deepseek_runtime.compression.header import HEADER, Header
-from deepseek_runtime.compression.pieces import Piece, Settings, Tensor, pieces_of
+from deepseek_runtime.compression.pieces import EXACT, Chosen, Piece, Settings, Tensor, pieces_of
 from deepseek_runtime.space import CHUNK, Run
 
 _log = logging.getLogger(__name__)
@@ -67,6 +68,13 @@ class SpanCodec:
         self._chunk = chunk
         self._load = load if fast else _plain
         self._encoders = [methods.encoder(piece, self._load, chunk) for piece in pieces]
+
+    @cached_property
+    def precise(self) -> "SpanCodec":
+        """Of the same pieces and positions, with values that are not rounded: whatever decodes the one decodes the
+        other, for a payload says by itself how it is made."""
+        pieces = [replace(piece, method=_unrounded(piece.method)) for piece in self.pieces]
+        return SpanCodec(self.runs, pieces, fast=self._load is load, chunk=self._chunk)
 
     def encode(self, values: F32, residual: F32, plus: F32 | None = None, how: How | Sequence[How] = AS_SET) -> bytes:
         """The payload of values + plus [size each]; residual[:] = that sum - decoded (it may be `values` itself).
@@ -162,6 +170,10 @@ class SpanCodec:
     def _require_shape(self, array: F32, name: str) -> None:
         if array.dtype != np.float32 or array.shape != (self.size,) or not array.flags.c_contiguous:
             raise ValueError(f"{name} must be {self.size} contiguous float32 elements, got {array.dtype} {array.shape}")
+
+
+def _unrounded(method: Chosen) -> Chosen:
+    return replace(method, value_bits=32) if method.method in ("topk", "dgc") else EXACT
 
 
 def _plain() -> Kernels:

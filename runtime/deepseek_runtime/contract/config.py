@@ -87,6 +87,23 @@ class Precision(Section):
     masters: Literal["device", "host"] = "device"
 
 
+class Guard(Section):
+    """Loss calibration (guard/). Ranges are counted, not steps."""
+
+    mode: Literal["off", "watch", "act"] = "off"
+    """`watch`: events only; `act`: implausible ranges are held back, and more."""
+    risk: float = 1e-6
+    """False alarms a healthy range, of each test."""
+    warmup_ranges: Positive = 32
+    """Before anything is judged."""
+    calm_ranges: Positive = 32
+    """Plausible ranges in a row that end all precautions."""
+    slow_after: Positive = 3
+    slow_factor: float = 0.5
+    roll_back_after: Positive = 16
+    max_roll_backs: Count = 2
+
+
 class Evaluation(Section):
     every_steps: Count = 0
     """0: only at the end."""
@@ -111,6 +128,7 @@ class Training(Section):
     compression: Compression = Compression()
     precision: Precision = Precision()
     evaluation: Evaluation = Evaluation()
+    guard: Guard = Guard()
 
 
 class Checkpoint(Section):

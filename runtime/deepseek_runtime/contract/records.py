@@ -66,6 +66,27 @@ class CheckpointRef(Record):
     step: Count
 
 
+class GuardState(Record):
+    """What loss calibration found and did (guard/), and what the next chief goes on with."""
+
+    step: Literal["calm", "precise", "held", "slow", "back"] = "calm"
+    """What is being done about implausible losses: the last of these, and those before it."""
+    anomalies: Count = 0
+    """Implausible ranges since the run was last calm."""
+    learning_rate_factor: float = 1.0
+    held: Count = 0
+    """Ranges whose update was held back, in the whole job."""
+    roll_backs: Count = 0
+    loss_expected: float | None = None
+    loss_limit: float | None = None
+    """The greatest plausible loss of the next range; none while the first ones are being learnt from."""
+    loss_memory: dict[str, float] = {}
+    update_memory: dict[str, float] = {}
+    saved_loss_memory: dict[str, float] = {}
+    saved_update_memory: dict[str, float] = {}
+    """As it was at the newest checkpoint."""
+
+
 class Progress(Record):
     """`progress`, by the chief, at most every `progressSeconds`. All sums are of the whole job."""
 
@@ -103,6 +124,8 @@ class Progress(Record):
     staleness_p50: float = 0.0
     staleness_p95: float = 0.0
     loss_scale: float | None = None
+    guard: GuardState | None = None
+    """None: loss calibration is off."""
     parameters: Count = 0
     ranges_done: Count = 0
     last_range_time: float | None = None

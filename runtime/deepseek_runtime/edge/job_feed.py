@@ -25,6 +25,7 @@ from deepseek_runtime.edge import parts
 from deepseek_runtime.edge.joining import membership_of
 from deepseek_runtime.edge.process import Exit, Identity
 from deepseek_runtime.feed import F32, Description, Evaluate, JobRefused, RangeStats, Tensors, Train
+from deepseek_runtime.guard.caution import Held
 from deepseek_runtime.protocol import encoding
 from deepseek_runtime.protocol import term as terms
 from deepseek_runtime.protocol.effects import (
@@ -153,7 +154,8 @@ class JobFeed:
             if isinstance(effect, StartRange):
                 self.range = self._g = effect.lease.g
                 batches = self._plan.batches(self._g)
-                return Train(self._g, self._machine.x, self._integers(), batches, self._plan.first_step(self._g))
+                first, caution = self._plan.first_step(self._g), effect.lease.caution
+                return Train(self._g, self._machine.x, self._integers(), batches, first, caution)
             if isinstance(effect, StartEvaluation):
                 self._ticket = effect.key
                 return Evaluate(effect.step, self._machine.x, self._integers())
@@ -174,8 +176,8 @@ class JobFeed:
         self._tell(lambda machine, now: machine.trained(difference, integers, stats.samples, row, now))
         self.range = None
 
-    def skip(self, reason: str) -> None:
-        self._tell(lambda machine, now: machine.unable(reason, now))
+    def skip(self, reason: str, held: Held | None = None) -> None:
+        self._tell(lambda machine, now: machine.unable(reason, now, held))
         self.range = None
 
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:

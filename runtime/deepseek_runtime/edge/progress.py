@@ -80,6 +80,7 @@ class Reporter:
             staleness_p50=tracking.staleness(0.5),
             staleness_p95=tracking.staleness(0.95),
             loss_scale=tracking.loss_scale,
+            guard=chief.guarding.state,
             parameters=parameters,
             ranges_done=len(ledger.done),
             last_range_time=wall - (now - last_done) if last_done is not None else before,

@@ -7,7 +7,7 @@ old ledger (protocol.md, Chief 1).
 from typing import Any
 
 from deepseek_runtime.contract.names import Member
-from deepseek_runtime.contract.records import State, TermRecord
+from deepseek_runtime.contract.records import GuardState, State, TermRecord
 from deepseek_runtime.protocol import term as terms
 from deepseek_runtime.protocol.effects import (
     Call,
@@ -23,6 +23,7 @@ from deepseek_runtime.protocol.effects import (
     WriteState,
 )
 from deepseek_runtime.protocol.ending import Ending
+from deepseek_runtime.protocol.guarding import Guarding
 from deepseek_runtime.protocol.leasing import Leasing
 from deepseek_runtime.protocol.ledger import Ledger
 from deepseek_runtime.protocol.messages import (
@@ -52,7 +53,8 @@ CALLS = (ReadTerm, FindCheckpoint, WriteIndex, WriteBase, WriteState, ListWorker
 class Chief:
     """`start` once; then messages, results and ticks. `tracking` is what people see of it."""
 
-    def __init__(self, record: TermRecord, settings: Settings) -> None:
+    def __init__(self, record: TermRecord, settings: Settings, guard: GuardState | None = None) -> None:
+        """guard: what an earlier chief's progress says of it."""
         self.record = record
         self.servers = terms.servers(record)
         self.settings = settings
@@ -61,12 +63,15 @@ class Chief:
         self.orders = Orders(record.number, settings.timing.heartbeat)
         self.opening = Opening(record, settings, self.orders, self.workers)
         self.tracking = Tracking()
+        self.guarding = Guarding(settings.guard, settings.gradient, settings.lowered, guard)
         self.opened: Opened | None = None
         self.leasing: Leasing | None = None
         self.saving: Saving | None = None
         self.ending: Ending | None = None
         self.drain_wanted = False
         self._checkpoint_due: int | None = None
+        self._checkpoint_missed = False
+        """One was due while the guard was not calm."""
         self._state_at: float | None = None
         self._asked: list[Call] = []
 
@@ -267,8 +272,11 @@ class Chief:
         if leasing is None:
             return []
         ledger = leasing.ledger
+        effects: list[Effect] = []
         for push in report.pushes:
             leasing.skips.pushed(push["g"])
+            if push["g"] not in ledger.done:  # a report may be told twice
+                effects += self.guarding.pushed(push)
             self.tracking.push(push, len(ledger.done), ledger.leases.values(), now)
             if self.saving is not None and self.tracking.loss_scale is not None:
                 self.saving.loss_scale = self.tracking.loss_scale
@@ -278,7 +286,7 @@ class Chief:
                 self.tracking.done(now)
         if ledger.steps_done > before:
             self._crossed(before, ledger.steps_done, now)
-        return [Send(server, ReportTaken(self.number, report.number))]
+        return [*effects, Send(server, ReportTaken(self.number, report.number))]
 
     def _crossed(self, before: int, after: int, now: float) -> None:
         """Steps at which something is due: a checkpoint, an evaluation. The last step belongs to the End (18)."""
@@ -305,14 +313,28 @@ class Chief:
         if self.opened is None or self.ledger is None or self.saving is None:
             return effects
         held_back = self.ending is not None or self.drain_wanted
-        if self._checkpoint_due is not None and self.saving.idle and not held_back:
-            step, self._checkpoint_due = self._checkpoint_due, None
-            effects += self.saving.start(step, now)
+        if not held_back and self.saving.idle:
+            effects += self._save_what_is_due(self.saving, now)
         if self.ending is None and self.should_end():
             effects += self._end(now)
         if self.ending is not None and self.ending.phase == "saving":
             effects += self.ending.on_tick(now)
         return [*effects, *self._serve(now)]
+
+    def _save_what_is_due(self, saving: Saving, now: float) -> list[Effect]:
+        """While losses are implausible none is made; what was missed is made up for when they are plausible again."""
+        assert self.ledger is not None
+        step, self._checkpoint_due = self._checkpoint_due, None
+        if not self.guarding.calm:
+            self._checkpoint_missed |= step is not None
+            return []
+        if step is None and self._checkpoint_missed and self.ledger.steps_done < self.ledger.plan.steps:
+            step = self.ledger.steps_done
+        if step is None:
+            return []
+        self._checkpoint_missed = False
+        self.guarding.checkpointed()
+        return saving.start(step, now)
 
     def _on_opened(self, opened: Opened, now: float) -> list[Effect]:
         self.opened = opened
@@ -320,7 +342,11 @@ class Chief:
         plan = self.settings.plan(opened.samples)
         spans = len(opened.space.spans)
         ledger = Ledger(self.number, plan, spans, self.settings.bound, self.settings.share, self.settings.publish_every)
-        self.leasing = Leasing(self.number, opened.branch, spans, self.servers, ledger, self.orders, self.workers)
+        self.guarding.opened(opened.restored is not None)
+        ledger.caution, ledger.slower = self.guarding.caution, self.guarding.slower
+        self.leasing = Leasing(
+            self.number, opened.branch, spans, self.servers, ledger, self.orders, self.workers, self.guarding
+        )
         self.saving = Saving(self.number, self.servers, opened, self.orders, self.tickets, timing.moments)
         effects = self.leasing.start(opened.states, now)
         self.tracking.opened(now)

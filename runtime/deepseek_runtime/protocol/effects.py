@@ -131,6 +131,13 @@ class Fail:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """The weights are damaged: ask the operator for a term that restores (requests/<id>, kind roll_back)."""
+
+    text: str
+
+
 # --- a server's calls to the store -----------------------------------------------------------------------------------
 
 
@@ -236,5 +243,16 @@ class Leave:
 
 Call = ReadTerm | FindCheckpoint | WriteIndex | WriteBase | WriteState | ListWorkers | Clean | WriteParts | LoadParts
 Effect = (
-    Send | Note | Fail | Call | LogPush | StartRange | StartEvaluation | StartMoments | StartInitial | Adopt | Leave
+    Send
+    | Note
+    | Fail
+    | RollBack
+    | Call
+    | LogPush
+    | StartRange
+    | StartEvaluation
+    | StartMoments
+    | StartInitial
+    | Adopt
+    | Leave
 )

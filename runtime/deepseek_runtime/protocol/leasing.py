@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.protocol.effects import Effect, Note, Send
+from deepseek_runtime.protocol.guarding import Guarding
 from deepseek_runtime.protocol.ledger import Ledger
 from deepseek_runtime.protocol.messages import Beat, Grant, Hello, Lease
 from deepseek_runtime.protocol.orders import Orders
@@ -24,6 +25,7 @@ class Leasing:
         ledger: Ledger,
         orders: Orders,
         workers: Workers,
+        guarding: Guarding,
     ) -> None:
         self.ledger = ledger
         self.skips = SkipsInARow(ledger.plan)
@@ -33,6 +35,7 @@ class Leasing:
         self._servers = servers
         self._orders = orders
         self._workers = workers
+        self._guarding = guarding
 
     def start(self, states: Mapping[int, SpanState], now: float) -> list[Effect]:
         """Chief 1 and 5: rebuilt from the applied sets; a skip that only some spans have is completed."""
@@ -67,6 +70,7 @@ class Leasing:
         """A range for an idle worker, if there is one."""
         if self.skips.given_up or not self.may_lease(worker):
             return []
+        self.ledger.caution, self.ledger.slower = self._guarding.caution, self._guarding.slower
         lease = self.ledger.lease(worker, len(self._workers.live))
         return [Send(worker, Grant(self._term, lease))] if lease is not None else []
 
@@ -81,24 +85,35 @@ class Leasing:
         if beat.given_up == lease.number:
             return self._end(lease.number, now)
         if beat.unable == lease.number:
-            return self._on_unable(lease.number, lease.g, beat.reason, now)
+            return self._on_unable(lease.number, lease.g, beat, now)
         if lease.number > beat.newest_lease and beat.wants:
             return [Send(worker, Grant(self._term, lease))]
         return []
 
-    def _on_unable(self, number: int, g: int, reason: str, now: float) -> list[Effect]:
-        """Worker 8, Chief 4: skipped, or computed again if a span has it."""
-        ledger = self.ledger
+    def _on_unable(self, number: int, g: int, beat: Beat, now: float) -> list[Effect]:
+        """Worker 8, Chief 4: skipped, or computed again if a span has it, or if more precision may help."""
+        ledger, reason = self.ledger, beat.reason
         if ledger.skips(g):
             return []
+        effects: list[Effect] = []
+        again = False
+        if beat.held is not None:
+            again, effects = self._guarding.held(g, beat.held, reason)
+        else:
+            effects = self._guarding.non_finite(g, reason)
         if not ledger.may_skip(g):
-            effects: list[Effect] = []
             if ledger.unable(g):
-                text = f"range {g} stays non-finite, and spans have it already: the others get no difference of it"
-                effects.append(Note("RangeZeroed", text, True))
+                text = f"range {g} cannot be trained, and spans have it already: the others get no difference of it"
+                effects.append(Note("RangeZeroed", f"{text} ({reason})", True))
+            return [*effects, *self._end(number, now)]
+        if again:
             return [*effects, *self._end(number, now)]
         note = Note("RangeSkipped", f"range {g} ({ledger.plan.samples_of(g)} samples): {reason}", True)
-        return [note, *self._skip(g, self._spans, now), *self.skips.skipped(g, reason)]
+        effects = [*effects, note, *self._skip(g, self._spans, now)]
+        # The guard has its own end of a row: what is held back is finite.
+        if beat.held is not None or self._guarding.going_back:
+            return effects
+        return [*effects, *self.skips.skipped(g, reason)]
 
     def _skip(self, g: int, spans: tuple[int, ...], now: float) -> list[Effect]:
         self.ledger.begin_skip(g)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from deepseek_runtime.contract.names import Member
+from deepseek_runtime.guard.caution import Caution
 from deepseek_runtime.protocol.applied import AppliedSet
 from deepseek_runtime.protocol.messages import Lease
 from deepseek_runtime.protocol.server_orders import SpanState
@@ -45,6 +46,10 @@ class Ledger:
         self.leases: dict[int, Outstanding] = {}
         self.steps_done = 0
         self.samples_skipped = 0
+        self.caution: Caution | None = None
+        """What new leases carry."""
+        self.slower = 1.0
+        """What their w is multiplied by."""
         self._term = term
         self._full = (1 << spans) - 1
         self._bound = bound
@@ -153,14 +158,15 @@ class Ledger:
 
     def _give(self, worker: Member, g: int, stamp: int, live: int) -> Lease:
         self._number += 1
-        lease = Lease(self._term, self._number, g, stamp, self._weight(live), self._tries.get(g, 0) >= TRIES)
+        zero = self._tries.get(g, 0) >= TRIES
+        lease = Lease(self._term, self._number, g, stamp, self._weight(live), zero, self.caution)
         self.leases[lease.number] = Outstanding(lease, worker)
         self._leased.add(g)
         return lease
 
     def _weight(self, live: int) -> float:
         """Server 2: a worker's share of one turn of all live workers; the same for all spans (7)."""
-        return 1.0 / max(1, live) if self._share else 1.0
+        return self.slower / max(1, live) if self._share else self.slower
 
     def claim(self, worker: Member, old: Lease, live: int) -> Lease | None:
         """A worker of the same branch claims its range of an older term: a new lease with the old stamp, or None."""

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deepseek_runtime.contract.records import TermRecord
+from deepseek_runtime.guard.caution import Caution, Held
 from deepseek_runtime.protocol.files import FileRef
 from deepseek_runtime.protocol.neighbours import Answer, Confirmed, Fetch, Forward, HandOver
 from deepseek_runtime.protocol.server_orders import AppliedReport, Done, Joined, Order, ReportTaken
@@ -35,6 +36,8 @@ class Lease:
     """Weight of its push."""
     zero: bool = False
     """Stayed non-finite too often, and a span has it already: push d = 0 (protocol.md, Chief 4)."""
+    caution: Caution | None = None
+    """None: losses are not guarded."""
 
 
 # --- worker to chief -------------------------------------------------------------------------------------------------
@@ -66,6 +69,8 @@ class Beat:
     of it than the chief does."""
     reason: str = ""
     trained: int = 0
+    held: Held | None = None
+    """`unable` because the range is implausible, not because it is non-finite."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from deepseek_runtime.compression.momentum import Correction
 from deepseek_runtime.contract.config import Timing
 from deepseek_runtime.contract.names import Member
 from deepseek_runtime.contract.records import TermRecord
+from deepseek_runtime.guard.caution import Held
 from deepseek_runtime.protocol import term as terms
 from deepseek_runtime.protocol.effects import (
     Adopt,
@@ -251,12 +252,12 @@ class Pusher:
         self.pushing.begin(lease, difference, self.x, integers, samples, stats)
         return self._push(now)
 
-    def unable(self, reason: str, now: float) -> list[Effect]:
-        """Worker 8: the range stays non-finite; its differences are dropped."""
+    def unable(self, reason: str, now: float, held: Held | None = None) -> list[Effect]:
+        """Worker 8: the range stays non-finite, or is implausible; its differences are dropped."""
         self.busy = False
         lease = self.leased.trained()
         if lease is not None:
-            self.leased.stays_non_finite(lease, reason)
+            self.leased.give_back(lease, reason, held)
         return self._go_on(now, beat=True)
 
     def _push(self, now: float) -> Iterable[Effect]:

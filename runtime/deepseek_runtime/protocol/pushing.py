@@ -97,12 +97,14 @@ class Pushing:
             return
         momentum = self._corrected(kept) if self._correction is not None else None
         hows = self._hows(kept, lease.g) if self._correction is not None else {}
+        precise = lease.caution is not None and lease.caution.precise
         before = kept.copy() if momentum is not None else kept
         parts: dict[int, Payload] = {}
         for span in self._space.spans:
             here = kept[span.start : span.stop]
             owed = self._e[span.start : span.stop] if momentum is None else None
-            parts[span.index] = self._codecs[span.index].encode(here, here, owed, hows.get(span.index, AS_SET))
+            codec = self._codecs[span.index].precise if precise else self._codecs[span.index]
+            parts[span.index] = codec.encode(here, here, owed, hows.get(span.index, AS_SET))
         self._begin(lease, samples, parts, kept, magnitudes, integers, stats)
         if momentum is not None and self.pending is not None:
             self.pending.momentum = masked(momentum, before, kept)

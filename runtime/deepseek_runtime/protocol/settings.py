@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deepseek_runtime.contract.config import JobConfig, Timing
+from deepseek_runtime.contract.config import Guard, JobConfig, Timing
 from deepseek_runtime.ranges import RangePlan
+
+OFF = Guard()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,10 @@ class Settings:
     """Each span is also held by its server's neighbour."""
     publish_every: float = 0.0
     """Part of a turn of all workers that a pull may lack."""
+    guard: Guard = OFF
+    gradient: bool = False
+    lowered: bool = False
+    """Whether workers compute in less than float32."""
 
 
 def settings_of(config: JobConfig) -> Settings:
@@ -43,4 +49,7 @@ def settings_of(config: JobConfig) -> Settings:
         evaluate_every=training.evaluation.every_steps,
         timing=config.timing,
         backup=config.backup,
+        guard=training.guard,
+        gradient=training.update.mode == "gradient",
+        lowered=training.precision.compute != "float32",
     )

@@ -1,5 +1,6 @@
 """The lease that a worker holds: granted, claimed from the next chief, given up. What its heartbeat says of it."""
 
+from deepseek_runtime.guard.caution import Held
 from deepseek_runtime.protocol.messages import Beat, Lease
 from deepseek_runtime.protocol.pushing import Pending
 
@@ -16,6 +17,7 @@ class WorkerLease:
         self.given_up = 0
         self._unable = 0
         self._reason = ""
+        self._held_back: Held | None = None
 
     def new_term(self) -> None:
         """Numbers begin anew; what is held is claimed."""
@@ -65,10 +67,12 @@ class WorkerLease:
         if self.held is not None:
             self.given_up = self.held.number
 
-    def stays_non_finite(self, lease: Lease, reason: str) -> None:
-        """Worker 8: reported, and let go."""
-        self._unable, self._reason = lease.number, reason
+    def give_back(self, lease: Lease, reason: str, held: Held | None) -> None:
+        """Worker 8: reported, and let go. held: None when it stays non-finite."""
+        self._unable, self._reason, self._held_back = lease.number, reason, held
         self.held = None
 
     def beat(self, term: int, wants: bool, trained_ranges: int) -> Beat:
-        return Beat(term, wants, self.newest, self._unable, self.given_up, self._reason, trained_ranges)
+        unable = self._unable
+        held = self._held_back if unable else None
+        return Beat(term, wants, self.newest, unable, self.given_up, self._reason, trained_ranges, held)

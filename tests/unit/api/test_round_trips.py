@@ -63,6 +63,9 @@ COMMON = {
     "precision": st.just({"compute": "float16", "lossScale": {"init": 4}})
     | st.just({"compute": "bfloat16", "masters": "host"}),
     "evaluation": mapping(everySteps=st.integers(0, 1000)),
+    "guard": mapping(
+        mode=st.sampled_from(["off", "watch", "act"]), calmRanges=st.integers(1, 99), maxRollBacks=st.integers(0, 9)
+    ),
 }
 TRAININGS = st.one_of(
     *(

@@ -23,6 +23,7 @@ def chief(number: int, tracking: Tracking | None = None) -> Any:
             number=number,
             tracking=tracking or Tracking(),
             workers=SimpleNamespace(live=[]),
+            guarding=SimpleNamespace(state=None),
             opened=SimpleNamespace(space=SimpleNamespace(parameters=10)) if opened else None,
             saving=SimpleNamespace(last=(1, 0), last_time=None) if opened else None,
             ledger=SimpleNamespace(steps_done=16, plan=RangePlan(160, 8, 8, 80), samples_skipped=0, done=[0, 1])

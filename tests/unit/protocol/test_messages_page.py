@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import get_args
 
 from deepseek_runtime.contract.names import Member
+from deepseek_runtime.guard import caution
 from deepseek_runtime.protocol import files, messages, neighbours, server_orders
 
 PAGE = Path(__file__).parents[3] / "docs" / "formats" / "messages.md"
 RECORDS = (
     messages.Lease,
+    caution.Caution,
+    caution.Held,
     messages.Version,
     messages.Update,
     server_orders.SpanState,
