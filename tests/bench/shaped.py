@@ -8,8 +8,8 @@ All processes share this machine's processors, so it is measured twice. *waits*:
 alone on one processor, measured at the start; gradients are real, of a few bytes. So each worker has a machine of its
 own, and what is left of sharing is the machinery. *computes*: all workers compute, on the processors there are.
 
-The three run in turn, ROUNDS (3) times at each rate; whoever is not measured stands still. QUICK=1: one short round.
-Needs root.
+The three run in turn, ROUNDS (3) times at each rate; whoever is not measured stands still. WAYS=waits: that
+way alone. QUICK=1: one short round. Needs root.
 """
 
 import os
@@ -56,6 +56,7 @@ Measured = dict[tuple[str, str, str], list[float]]
 def main() -> None:
     quick = os.environ.get("QUICK", "") not in ("", "0")
     rounds = 1 if quick else int(os.environ.get("ROUNDS") or "3")
+    ways = (os.environ.get("WAYS") or f"{WAITS},{COMPUTES}").split(",")
     where = machine()
     alone = seconds_alone()
     print(f"a batch alone on one processor: {alone:.3f} s", flush=True)
@@ -63,7 +64,7 @@ def main() -> None:
     used: Measured = defaultdict(list)
     hosts = [f"server-{index}" for index in range(2)] + [f"worker-{index}" for index in range(WORKERS)]
     with Network(hosts) as network, tempfile.TemporaryDirectory(prefix="dsj-shaped-") as scratch:
-        for way in (WAITS, COMPUTES):
+        for way in ways:
             measure(network, Path(scratch), way, alone, rounds, steps, used)
     publish("shaped", table(steps, used, alone), where, notes(steps, used, alone, rounds))
 

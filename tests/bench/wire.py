@@ -6,11 +6,12 @@ packet with its headers. The steady part of a job is counted between two moments
 eighth of the job and after three quarters; a row of its own has the whole job, with first pulls and last pushes, which
 are dense. Beside ours: the same job without compression, and DDP over gloo in the same namespaces.
 
-QUICK=1: short jobs. LONG=4: four times longer ones. Needs root.
+QUICK=1: short jobs. LONG=4: four times longer ones. ONLY=regex: those cases alone. Needs root.
 """
 
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,7 @@ TRAINING: Final[dict[str, Any]] = {
 GRADIENT: Final = {"update": {"mode": "gradient", "localSteps": 1}, "optimizer": {"name": "sgd", "lr": 0.01}}
 LOCAL: Final = {"optimizer": {"name": "adamw", "lr": 1e-4}}
 """All else as a job has it that says nothing."""
+NONE: Final = {"method": "none"}
 KEY: Final = b"of the benchmark's store"
 STORE_PORT: Final = 8443
 QUIET: Final = 20_000
@@ -114,7 +116,7 @@ def main() -> None:
     quick = os.environ.get("QUICK", "") not in ("", "0")
     scale = 0.1 if quick else float(os.environ.get("LONG") or "1")
     where = machine()
-    cases = plan(scale)
+    cases = [case for case in plan(scale) if re.search(os.environ.get("ONLY") or "", case.name)]
     hosts = [f"server-{index}" for index in range(SERVERS)] + [f"worker-{index}" for index in range(8)] + ["store-0"]
     with Network(hosts) as network, tempfile.TemporaryDirectory(prefix="dsj-wire-") as scratch:
         network.split_packets()
@@ -129,7 +131,7 @@ def plan(scale: float) -> list[Case]:
     few, many = max(8, round(40 * scale)), max(16, round(200 * scale))
     topk = {"method": "topk", "ratio": 0.05}
     return [
-        Case("gradient, dense", GRADIENT, {"method": "none"}, few),
+        Case("gradient, dense", GRADIENT, NONE, few),
         Case("gradient, Top-5 %, 2 bits", GRADIENT, {**topk, "valueBits": 2}, many),
         Case("gradient, Top-5 %, 4 bits", GRADIENT, {**topk, "valueBits": 4}, many),
         Case("local, the defaults", LOCAL, None, many // 2),
@@ -198,7 +200,6 @@ def run(case: Case, network: Network, root: Path) -> Traffic:
     whole = split({host: after[host] - before[host] for host in network.hosts})
     traffic = Traffic(case, steady, more - done, whole, saved, status.progress.parameters)
     print(f"  {traffic.batches} batches: {steady}; whole: {whole}", flush=True)
-    print({host: after[host] - before[host] for host in network.hosts}, flush=True)
     return traffic
 
 
@@ -253,16 +254,18 @@ def by_ddp(network: Network, root: Path, steps: int) -> float:
 
 
 def table(found: list[Traffic], ddp: float) -> list[Row]:
-    own = found[0].steady.everything / found[0].batches
+    plainly = [one.steady.everything / one.batches for one in found if one.case.compression == NONE]
     rows: list[Row] = []
     for one in found:
         case, dense = one.case, dense_bytes(one.parameters)
         of_local = case.local > 1
         name = f"{case.name}, {case.workers} workers"
         batch = one.steady.everything / one.batches
-        beside = {"dense FP32 push and pull": dense / 1e6, "ours, dense": own / 1e6, "DDP over gloo": ddp / 1e6}
+        beside = {"dense FP32 push and pull": dense / 1e6, "DDP over gloo": ddp / 1e6}
+        if plainly:
+            beside["ours, dense"] = plainly[0] / 1e6
         rows.append(Row(name, "bytes a batch, all counted", batch / 1e6, "MB", "shown", True, beside))
-        if case.compression == {"method": "none"}:
+        if case.compression == NONE:
             continue
         share, least = 100 * (1 - batch / dense), 99.5 if of_local else 95.0
         eight = case.workers == 8

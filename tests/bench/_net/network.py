@@ -7,6 +7,7 @@ import platform
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ NET: Final = "10.241.0"
 """Clusters of the tests have 10.200 to 10.240."""
 LOCK: Final = Path("/run/lock/dsj-bench-net")
 BASES: Final = {"server": 10, "store": 90, "worker": 100}
+ENDS: Final = 20.0
+"""Seconds that another benchmark, which is ending, is waited for."""
 OFFLOADS: Final = ("tso", "gso", "gro")
 NEEDS: Final = {"ip": "iproute2", "tc": "iproute2", "nsenter": "util-linux", "ethtool": "ethtool"}
 """Program -> the Debian package that has it."""
@@ -95,11 +98,16 @@ class Network:
             sys.exit(f"this benchmark counts and shapes real links, and {reason}")
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `with` blocks end
         self._lock = os.open(LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            sys.exit(f"another benchmark has the namespaces {NAME}-* ({LOCK} is locked): wait for its end")
+        end = time.monotonic() + ENDS
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    os.close(self._lock)
+                    sys.exit(f"another benchmark has the namespaces {NAME}-* ({LOCK} is locked): wait for its end")
+                time.sleep(0.5)  # one that was killed may still be ending
         clear()
         try:
             run("ip", "link", "add", NAME, "type", "bridge")

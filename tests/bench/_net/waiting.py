@@ -44,12 +44,17 @@ class SlowDigits(Digits):
     def __init__(self, waits: Sequence[float], **rest: Any) -> None:
         super().__init__(**rest)
         self._pace = Pace(waits)
+        self._spent: float | None = None
 
     def loss(self, model: nn.Module, batch: Any) -> torch.Tensor:
-        began = time.monotonic()
+        """What this thread computed since the last batch, its gradient and step, is part of the time; waiting for a
+        lease or a pull is none."""
+        before = 0.0 if self._spent is None else min(time.thread_time() - self._spent, self._pace.seconds)
+        began = time.monotonic() - before
         found = super().loss(model, batch)
         if model.training:
             self._pace.keep(began)
+        self._spent = time.thread_time()
         return found
 
 
