@@ -102,9 +102,10 @@ class Jobs:
         checkpoint: Mapping[str, Any] | None = None,
         timing: Timing = QUICK,
         resume: bool = False,
+        commands: dict[Role, tuple[str, ...]] | None = None,
         **spec: Any,
     ) -> StateFolder:
-        """code: the files of the user's folder; one alone is `mine.py`."""
+        """code: the files of the user's folder; one alone is `mine.py`. commands: what is run for each role."""
         files = {"mine.py": code} if isinstance(code, str) else dict(code or {})
         training = dict(training)
         if files:
@@ -121,7 +122,8 @@ class Jobs:
             **spec,
         }
         self.folders[name] = StateFolder(self.state / name)
-        return launch.start(self.write(name, whole), self.state, timing=timing, resume=resume)
+        path = self.write(name, whole)
+        return launch.start(path, self.state, timing=timing, resume=resume, commands=commands)
 
     def start_slowly(self, steps: int, **more: Any) -> StateFolder:
         """SLOW_TALLY, 1,024 samples."""
