@@ -261,8 +261,7 @@ class Session:
     def _hold_back(self, stats: RangeStats, caution: Caution) -> None:
         """What is implausible is not pushed; nor do its gradients stay in the optimizer's moments."""
         self._load_moments({}, False)
-        update = stats.update or 0.0
-        self._feed.skip(refusal(stats, caution), Held(stats.loss, update, caution.precise))
+        self._feed.skip(refusal(stats, caution), Held(caution.precise))
 
     def _advance(self) -> bool:
         """Makes the next batch the present one; False at the end."""

@@ -1,6 +1,7 @@
 """One range while it is being trained."""
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -50,19 +51,28 @@ class TrainingRange:
             loss_scale=loss_scale,
             seconds=time.perf_counter() - self._began,
             batch_losses=tuple(self._losses),
-            update=math.sqrt(float(np.dot(difference, difference))) if self.caution is not None else None,
+            update=_norm(difference) if self.caution is not None else None,
         )
 
 
 def plausible(stats: RangeStats, caution: Caution) -> bool:
     """Whether a trained range may be pushed, as its lease says."""
-    return stats.loss <= caution.loss_limit and (stats.update or 0.0) <= caution.update_limit
+    return not _above(stats.loss, caution.loss_limit) and not _above(stats.update, caution.update_limit)
 
 
 def refusal(stats: RangeStats, caution: Caution) -> str:
     """Why not, for people."""
-    if stats.loss > caution.loss_limit:
-        return f"loss {stats.loss:.4g} is above {caution.loss_limit:.4g}, the greatest plausible one"
-    return (
-        f"its update's norm {stats.update or 0.0:.4g} is above {caution.update_limit:.4g}, the greatest plausible one"
-    )
+    if _above(stats.loss, caution.loss_limit):
+        what, limit = f"loss {stats.loss:.4g}", caution.loss_limit
+    else:
+        what, limit = f"its update's norm {stats.update or 0.0:.4g}", caution.update_limit
+    return f"{what} is above {limit or 0.0:.4g}, the greatest plausible one"
+
+
+def _above(value: float | None, limit: float | None) -> bool:
+    return value is not None and limit is not None and value > limit
+
+
+def _norm(vector: F32) -> float:
+    """Finite also where the squares overflow float32: what is told to a server must be a number."""
+    return min(math.sqrt(float(np.dot(vector, vector))), sys.float_info.max)

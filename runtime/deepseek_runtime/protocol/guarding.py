@@ -66,7 +66,7 @@ class Guarding:
             return None
         climb = self._climb
         lr = 1.0 if self._gradient else climb.lr
-        return Caution(self._loss.limit, self._update.limit, lr, climb.precise)
+        return Caution(_finite(self._loss.limit), _finite(self._update.limit), lr, climb.precise)
 
     @property
     def slower(self) -> float:
